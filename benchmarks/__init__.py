@@ -1,0 +1,1 @@
+"""Benchmarks: one file a benchmark, or a small family of them."""

@@ -1,0 +1,283 @@
+"""The command line: parses and prints, decides nothing.
+
+Exit status: 0 done, 1 a run failed wholly or in part, 2 wrong usage, 3 data that can't be had,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gtl_bench.errors import GTLBenchError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from gtl_bench.runner import Plan, Progress, Request
+
+app = typer.Typer(
+    help="Compare continual-learning strategies on streams of single examples.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+# Typer brings its own copy of click in some versions; this is click's base of errors in either case.
+_ClickError = typer.BadParameter.__mro__[2]
+
+
+class Device(str, Enum):
+    """Where models are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DataFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with data sets in torchvision's layout "
+        "[default: $GTL_BENCH_DATA, else the user's cache folder].",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def run(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name; see `list`.")],
+    strategies: Annotated[
+        str,
+        typer.Option(
+            help="Names and .py files, separated by commas; a+b composes; all [default: "
+            "naive,ewc,si,gtl].",
+            show_default=False,
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0 on.")] = 5,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="OWNER.KEY=VALUE", help="Set a strategy's or the benchmark's value."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder [default: results/BENCHMARK].", show_default=False),
+    ] = None,
+    data_dir: DataFolderOption = None,
+    require_data: Annotated[
+        bool, typer.Option("--require-data", help="Fail rather than run a stand-in.")
+    ] = False,
+    device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute finished cells again.")] = False,
+) -> None:
+    """Compare strategies on a benchmark; leaves records, tables and figures in a folder."""
+    from gtl_bench.data import DataFolder
+    from gtl_bench.recipes import discover
+    from gtl_bench.runner import Request, local_executor, manifest, plan
+    from gtl_bench.runner import run as run_plan
+    from gtl_bench.store import RunFolder
+
+    request = Request(
+        benchmark=benchmark,
+        strategies=tuple(name.strip() for name in strategies.split(",") if name.strip()),
+        seeds=seeds,
+        settings=tuple(set_ or ()),
+        device=_device(device),
+        require_data=require_data,
+    )
+    planned = plan(request, discover(), DataFolder(data_dir))
+    folder = RunFolder(out or Path("results") / planned.title)
+    folder.prepare()
+    if planned.stand_in_reason:
+        _announce_stand_in(planned)
+    for broken in planned.broken:
+        _complain(f"left out: {broken.reason}")
+    folder.write_manifest(manifest(planned, folder, request, {}))
+    with _Bar(planned.title) as bar:
+        progress = run_plan(
+            planned,
+            folder,
+            lambda: local_executor(min(workers or os.cpu_count() or 1, len(planned.cells))),
+            bar.show,
+            fresh,
+        )
+    folder.write_manifest(manifest(planned, folder, request, progress.seconds))
+    for path in folder.damaged():
+        _complain(f"damaged and set aside: {path}")
+    if progress.done > len(progress.failed):
+        _report(folder)
+    _finish(planned, folder, progress)
+
+
+@app.command()
+def report(
+    run_folders: Annotated[list[Path], typer.Argument(help="Folders that runs left.")],
+) -> None:
+    """Make the tables and figures of finished runs again."""
+    from gtl_bench.store import RunFolder
+
+    for path in run_folders:
+        _report(RunFolder(path))
+
+
+@app.command("list")
+def list_() -> None:
+    """Name the strategies and benchmarks, a line each."""
+    from gtl_bench.recipes import discover
+    from gtl_bench.runner import in_order
+
+    registry = discover()
+    strategies = [registry.strategies[name] for name in in_order(registry)]
+    for title, recipes in (("Strategies", strategies), ("Benchmarks", registry.benchmarks.values())):
+        typer.echo(title)
+        for recipe in recipes:
+            typer.echo(f"  {recipe.name:<20} {recipe.summary}")
+    for broken in registry.broken:
+        _complain(f"{broken.file} can't be loaded: {broken.reason}")
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A data set: mnist, omniglot or digits.")],
+    data_dir: DataFolderOption = None,
+) -> None:
+    """Download a data set, if it is not there, and verify it."""
+    from gtl_bench.data import DataFolder
+
+    folder = DataFolder(data_dir)
+    folder.ensure(name)
+    typer.echo(f"{name} is complete and verified in {folder.path} (sha256 {folder.checksum(name)})")
+
+
+def _device(device: Device) -> str:
+    """The device meant: `auto` is a GPU where there is one.
+
+    Raises:
+        UsageError: for cuda where there is none.
+    """
+    if device is Device.cpu:
+        return "cpu"
+    # A driver without torch starts in half the time; it is needed only to look for a GPU.
+    if device is Device.auto and not Path("/proc/driver/nvidia").exists():
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device is Device.cuda:
+        raise UsageError("--device cuda: PyTorch finds no GPU here; leave the option out.")
+    return "cpu"
+
+
+def _report(folder: Any) -> None:
+    """Write figures and tables of a run and print the short table."""
+    from gtl_bench.report.run import report_run
+
+    typer.echo(report_run(folder))
+
+
+def _announce_stand_in(planned: Plan) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+
+    text = (
+        f"[bold]This is not {planned.requested}.[/bold] Its data can't be had, so that its embedded "
+        f"stand-in [bold]{planned.benchmark.name}[/bold] runs in its place: other images, other "
+        f"numbers.\n\n{planned.stand_in_reason}\n\n"
+        "Use --require-data to make this an error."
+    )
+    Console(stderr=True).print(
+        Panel(text, title=f"STAND-IN: {planned.title}", border_style="bold red", padding=(1, 2))
+    )
+
+
+def _finish(planned: Plan, folder: Any, progress: Progress) -> NoReturn:
+    """Say where everything is, name what failed, and end with the right status."""
+    typer.echo(f"{planned.title}: records, tables and figures are in {folder.path}")
+    again = shlex.join(["python", "-m", "gtl_bench", *sys.argv[1:]])
+    for result in progress.failed:
+        cell = result.cell
+        _complain(f"{cell.strategy}, seed {cell.seed}: {result.error}")
+    if progress.interrupted:
+        _complain(f"interrupted with {progress.done} of {progress.total} cells; resume: {again}")
+        raise SystemExit(130)
+    if progress.failed:
+        _complain(
+            f"{len(progress.failed)} of {progress.total} cells failed; the others are finished. "
+            f"To try these again: {again}"
+        )
+    for broken in planned.broken:
+        _complain(broken.reason)
+    statuses = [result.exit_status for result in progress.failed]
+    statuses += [UsageError.exit_status] * len(planned.broken)
+    raise SystemExit(max(statuses, default=0))
+
+
+class _Bar:
+    """A progress bar over cells, with the time that is left."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(title, total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, progress: Progress) -> None:
+        self._progress.update(self._task, total=progress.total, completed=progress.done)
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"gtl-bench: {text}", err=True)
+
+
+def main() -> None:
+    """The console script: errors that a user can cause are one line and an exit status."""
+    try:
+        raise SystemExit(app(standalone_mode=False))
+    except _ClickError as error:
+        _complain(f"{error.format_message()} See --help.")
+        raise SystemExit(UsageError.exit_status) from None
+    except GTLBenchError as error:
+        _complain(str(error))
+        raise SystemExit(error.exit_status) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        _complain("interrupted; what was finished is kept.")
+        raise SystemExit(130) from None

@@ -1,0 +1,170 @@
+"""The source phase: the base learns the source task once, and strategies prepare from it.
+
+What is computed here is kept in a cache under a key of everything that shapes it, so that a seed's
+base is trained once, whichever worker comes first, and is the same for every strategy bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from avalanche.core import BasePlugin
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gtl_bench.errors import RunError
+from gtl_bench.learner import Learner, experience_of
+from gtl_bench.rng import Rng
+from gtl_bench.scenario import Examples, Scenario
+
+
+class Cache:
+    """Tensors by key, computed once, however many processes ask.
+
+    Args:
+        folder: one file a key, in safetensors format; made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The tensors under `key`; computed and kept if they are not there or can't be read."""
+        path = self.folder / f"{key}.safetensors"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            found = _read(path)
+            if found is None:
+                found = {name: t.detach().cpu().contiguous() for name, t in compute().items()}
+                _write(path, found)
+        return found
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a file, or None where it is absent or damaged (checksum included)."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            checksum = (file.metadata() or {}).get("checksum")
+        tensors = load_file(path)
+    except (SafetensorError, OSError):
+        return None
+    return tensors if checksum == _checksum(tensors) else None
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        save_file(dict(tensors), temporary, metadata={"checksum": _checksum(tensors)})
+        temporary.replace(path)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Source:
+    """The source phase as a strategy sees it.
+
+    Args:
+        scenario: the benchmark as this seed draws it.
+        rng: the cell's named generators.
+        key: a key of everything that shapes the scenario; empty for no caching.
+        cache: where bases and guides are kept.
+        device: where models are trained.
+
+    Attributes:
+        examples: the source task's inputs and labels.
+        n_classes: number of classes of source and target together.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        rng: Rng,
+        *,
+        key: str = "",
+        cache: Cache | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.examples: Examples = scenario.source
+        self.n_classes = scenario.n_classes
+        self.rng = rng
+        self.device = torch.device(device)
+        self._scenario = scenario
+        self._key = key
+        self._cache = cache
+        self._weights = self.cached("base", {}, lambda: self._pretrained().state_dict())
+
+    @property
+    def model(self) -> nn.Module:
+        """A copy of the pretrained base, in training mode."""
+        model = copy.deepcopy(self._scenario.model)
+        model.load_state_dict(self._weights)
+        return model.to(self.device)
+
+    def cached(
+        self, name: str, settings: Mapping[str, Any], compute: Callable[[], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What `compute` returns, computed once for this base, `name` and `settings`.
+
+        Args:
+            name: what is computed, such as "scouts".
+            settings: everything that shapes it beside the base; has a JSON form.
+            compute: called with no argument where nothing is kept; returns name -> tensor.
+        """
+        if self._cache is None:
+            return dict(compute())
+        text = json.dumps([self._key, name, settings], sort_keys=True)
+        key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        return self._cache.get(key, compute)
+
+    def replay(self, *plugins: BasePlugin[Any]) -> None:
+        """Repeat the source phase with plugins attached, so that they learn what is to be kept.
+
+        To a plugin the source phase is experience 0: its hooks are called as for any other.
+
+        Raises:
+            RunError: if the replay doesn't end in the base's weights bit for bit: a plugin changed
+                the training, and what it learned belongs to another base.
+        """
+        weights = self._pretrained(*plugins).state_dict()
+        for name, value in self._weights.items():
+            if not torch.equal(weights[name].cpu(), value):
+                names = ", ".join(type(plugin).__name__ for plugin in plugins)
+                raise RunError(
+                    f"replaying the source phase with {names} ends in another base ({name} differs): "
+                    "a plugin must leave the training on the source task as it is."
+                )
+
+    def _pretrained(self, *plugins: BasePlugin[Any]) -> nn.Module:
+        settings = self._scenario.pretraining
+        model = copy.deepcopy(self._scenario.model).to(self.device)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=settings.lr, momentum=settings.momentum
+        )
+        learner = Learner(
+            model=model,
+            optimizer=optimizer,
+            plugins=plugins,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            generator=self.rng("pretraining"),
+            device=self.device,
+        )
+        learner.train(experience_of(*self.examples), eval_streams=[])
+        return model

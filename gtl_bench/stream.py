@@ -1,0 +1,149 @@
+"""The stream: one example after another, with an evaluation after each.
+
+`learn` takes the base through the stream with a strategy's plugins and returns what it knew after
+each step; step t is the state after t examples, step 0 the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.benchmarks.scenarios.online import split_online_stream
+from avalanche.core import BasePlugin, SupervisedPlugin
+from numpy.typing import NDArray
+from torch import nn
+
+from gtl_bench.learner import Learner, stream_of
+from gtl_bench.rng import Rng
+from gtl_bench.scenario import Examples, Scenario
+
+#: Images of the source task whose accuracy is followed along the stream.
+SOURCE_PROBE = 300
+
+_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a learner knew after each of the steps 0 … T of a stream.
+
+    Attributes:
+        test: whether each test image is classified right, (T + 1) × n_test, bool.
+        stream: the same for the stream's examples, in their order, (T + 1) × T; the entries of
+            examples not met by then are False and mean nothing.
+        source: the same for a sample of the source task's images, (T + 1) × n_source.
+        diverged: the step after which outputs were no longer finite, or None. From then on every
+            answer counts as wrong.
+    """
+
+    test: NDArray[np.bool_]
+    stream: NDArray[np.bool_]
+    source: NDArray[np.bool_]
+    diverged: int | None
+
+
+class _Diverged(Exception):
+    """The outputs are no longer finite: there is nothing left to train."""
+
+
+class _Recorder(SupervisedPlugin):
+    """Evaluates after each experience, in one forward pass over images assembled beforehand."""
+
+    def __init__(self, model: nn.Module, probes: Sequence[Examples], device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self.x = torch.cat([probe.x for probe in probes]).to(device)
+        self.y = torch.cat([probe.y for probe in probes]).to(device)
+        self.steps = len(probes[-1].y)
+        self.always = len(self.y) - self.steps
+        self.step = 0
+        self.correct = torch.zeros(self.steps + 1, len(self.y), dtype=torch.bool)
+
+    def evaluate(self) -> None:
+        seen = self.always + self.step
+        self.model.eval()
+        with torch.inference_mode():
+            logits = self.model(self.x[:seen])
+            right = logits.argmax(1) == self.y[:seen]
+            finite = bool(logits.isfinite().all())
+        self.model.train()
+        if not finite:
+            raise _Diverged
+        self.correct[self.step, :seen] = right
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        self.step += 1
+        self.model = strategy.model
+        self.evaluate()
+
+
+def learn(
+    scenario: Scenario,
+    model: nn.Module,
+    plugins: Sequence[BasePlugin[Any]],
+    optimizer: Mapping[str, Any],
+    rng: Rng,
+    device: torch.device | str = "cpu",
+) -> Course:
+    """Take a base through the stream, one example after another.
+
+    Args:
+        scenario: source, stream and test images.
+        model: the pretrained base; trained in place.
+        plugins: the strategy, as Avalanche plugins.
+        optimizer: `optimizer` (sgd, adam, adamw), `lr`, `weight_decay`, `momentum` (sgd alone).
+        rng: the cell's named generators.
+        device: where model and images live.
+    """
+    device = torch.device(device)
+    stream = Examples(
+        torch.cat([experience.x for experience in scenario.stream]),
+        torch.cat([experience.y for experience in scenario.stream]),
+    )
+    probe = torch.randperm(len(scenario.source.y), generator=Rng.fixed("source probe"))
+    recorder = _Recorder(
+        model,
+        [scenario.test, scenario.source.take(probe[:SOURCE_PROBE].sort().values), stream],
+        device,
+    )
+    learner = Learner(
+        model=model,
+        optimizer=make_optimizer(model, optimizer),
+        plugins=[*plugins, recorder],
+        epochs=scenario.epochs,
+        generator=rng("minibatches"),
+        device=device,
+    )
+    # The source phase was the first experience of this learner's life.
+    learner.clock.train_exp_counter = 1
+    experiences = list(
+        split_online_stream(
+            stream_of(scenario.stream), experience_size=1, shuffle=False, seed=rng.seed
+        )
+    )
+    diverged = None
+    try:
+        recorder.evaluate()
+        learner.train(experiences, eval_streams=[])
+    except _Diverged:
+        diverged = recorder.step
+    correct = recorder.correct.numpy()
+    n_test = len(scenario.test.y)
+    return Course(
+        test=correct[:, :n_test],
+        source=correct[:, n_test : recorder.always],
+        stream=correct[:, recorder.always :],
+        diverged=diverged,
+    )
+
+
+def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The optimizer that the settings describe (see `gtl_bench.recipes.LEARNER_DEFAULTS`)."""
+    kwargs: dict[str, Any] = {"lr": settings["lr"], "weight_decay": settings["weight_decay"]}
+    if settings["optimizer"] == "sgd":
+        kwargs["momentum"] = settings["momentum"]
+    return _OPTIMIZERS[settings["optimizer"]](model.parameters(), **kwargs)

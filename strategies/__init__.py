@@ -1,0 +1,1 @@
+"""Strategies: one file a method. A file dropped in here is found by its decorator."""

@@ -1,0 +1,86 @@
+"""Guided Transfer Learning (Nikolić, Andrić, Nikolić, arXiv 2303.16154), and its controls.
+
+Scouts are copies of the base trained on sub-problems of a few classes of the source task. Where they
+moved a parameter, the guide lets it change; where they didn't, it holds it.
+
+`gtl` is the method as published: a scout's loss sees all classes, so that those absent from its
+sub-problem are only pushed down. `gtl-masked` leaves them out of the scout's softmax. Each control
+keeps one property of the guide and gives up the others.
+"""
+
+from gtl_bench import Log, strategy
+
+SEARCH = {"lr": Log(1e-4, 1e0)}
+
+
+def guided(doc, absent, control=lambda guide, rng: guide):
+    """A recipe that guides the update, by the scouts' guide or by a control made from it."""
+
+    def build(
+        source,
+        n_scouts: int = 40,
+        n_classes: int = 3,
+        scout_epochs: int = 5,
+        scout_lr: float = 0.05,
+        measure: str = "squared",
+        focus: str = "zero_enforced_and_normalized",
+        scope: str = "tensor",
+        temperature: str = "room",
+        apply: str = "update",
+    ):
+        from gtl_bench.gtl import Guide, GTLPlugin, scout
+
+        scouting = {
+            "n_scouts": n_scouts,
+            "n_classes": n_classes,
+            "epochs": scout_epochs,
+            "lr": scout_lr,
+            "measure": measure,
+            "absent": absent,
+        }
+
+        def send_scouts():
+            generator = source.rng("scouts")
+            return scout(source.model, source.examples, generator=generator, **scouting).values
+
+        raw = Guide(source.cached("scouts", scouting, send_scouts))
+        guide = raw.focused(focus, scope=scope).tempered(temperature)
+        return [GTLPlugin(control(guide, source.rng("control")), apply=apply)]
+
+    build.__doc__ = doc
+    return build
+
+
+def shuffled(guide, rng):
+    return guide.shuffled(rng)
+
+
+def scalar(guide, rng):
+    return guide.scalar()
+
+
+def inverted(guide, rng):
+    return guide.inverted()
+
+
+gtl = strategy("gtl", label="GTL", search=SEARCH)(
+    guided("Guided Transfer Learning as published.", "free")
+)
+gtl_shuffled = strategy("gtl-shuffled", label="GTL, shuffled", control=True, search=SEARCH)(
+    guided("Control: GTL's guide with the values of each tensor shuffled.", "free", shuffled)
+)
+gtl_scalar = strategy("gtl-scalar", label="GTL, scalar", control=True, search=SEARCH)(
+    guided("Control: each tensor's mean in place of GTL's guide: a smaller step.", "free", scalar)
+)
+gtl_inverted = strategy("gtl-inverted", label="GTL, inverted", control=True, search=SEARCH)(
+    guided("Control: 1 minus GTL's guide.", "free", inverted)
+)
+gtl_masked = strategy("gtl-masked", label="GTL, masked", search=SEARCH)(
+    guided("GTL with absent classes left out of the scouts' softmax.", "masked")
+)
+gtl_masked_shuffled = strategy(
+    "gtl-masked-shuffled", label="GTL, masked, shuffled", control=True, search=SEARCH
+)(guided("Control: gtl-masked's guide, shuffled within each tensor.", "masked", shuffled))
+gtl_masked_scalar = strategy(
+    "gtl-masked-scalar", label="GTL, masked, scalar", control=True, search=SEARCH
+)(guided("Control: each tensor's mean in place of gtl-masked's guide.", "masked", scalar))
