@@ -1,38 +1,66 @@
 """Scikit-learn's digits, one example at a time; needs no file at all.
 
-Source: the first writers' half. Target: the other half, turned by 28 degrees, which costs the base
-almost half of its accuracy; learning from the stream's examples can win most of it back.
+Source: the first writers' half. Target: the other half, turned by 24 degrees, which leaves the base
+right on about half of them; learning from the stream's examples can win most of it back.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from gtl_bench import benchmark
+
+if TYPE_CHECKING:
+    from gtl_bench.data import DataFolder
+    from gtl_bench.rng import Rng
+    from gtl_bench.scenario import Scenario
 
 PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
 ALL_CLASSES = (tuple(range(10)),)
 
-ROTATION = 28.0  # degrees, counter-clockwise
+ROTATION = 24.0  # degrees, counter-clockwise
 
 #: Target images of each class: to test on, to draw streams from; tuning has the rest, of which
-#: these are to test on and what remains (21 or more) to draw streams from.
-TESTED, STREAMED, TESTED_IN_TUNING = 30, 29, 8
+#: these are to test on and what remains (20 or more) to draw streams from.
+TESTED, STREAMED, TESTED_IN_TUNING = 30, 26, 8
 
 
 @benchmark("split-digits", label="Split digits", data=("digits",))
 def split_digits(
-    data, rng, per_class: int = 20, epochs: int = 5, hidden: int = 256, split: str = "report"
-):
-    """Rotated digits in class order, five pairs of classes: where forgetting shows."""
+    data: DataFolder,
+    rng: Rng,
+    per_class: int = 20,
+    epochs: int = 5,
+    hidden: int = 256,
+    split: str = "report",
+) -> Scenario:
+    """Rotated digits in class order, five pairs: where forgetting shows."""
     return _scenario(data, rng, PAIRS, per_class, epochs, hidden, split)
 
 
 @benchmark("stream-digits", label="Stream digits", data=("digits",))
 def stream_digits(
-    data, rng, per_class: int = 20, epochs: int = 5, hidden: int = 256, split: str = "report"
-):
-    """Rotated digits with all ten classes interleaved at random: does knowledge accumulate?"""
+    data: DataFolder,
+    rng: Rng,
+    per_class: int = 20,
+    epochs: int = 5,
+    hidden: int = 256,
+    split: str = "report",
+) -> Scenario:
+    """Rotated digits, all ten classes interleaved: does knowledge accumulate?"""
     return _scenario(data, rng, ALL_CLASSES, per_class, epochs, hidden, split)
 
 
-def _scenario(data, rng, groups, per_class, epochs, hidden, split):
+def _scenario(
+    data: DataFolder,
+    rng: Rng,
+    groups: Sequence[Sequence[int]],
+    per_class: int,
+    epochs: int,
+    hidden: int,
+    split: str,
+) -> Scenario:
     """The scenario of both; the arguments are those of split-mnist."""
     from gtl_bench.data import like_mnist, writers_halves
     from gtl_bench.models import mlp

@@ -4,7 +4,17 @@ Every class is known to the base, in another hand: the sequential experiment of 
 Learning (arXiv 2303.16154), "you know cars; today you meet an SUV".
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from gtl_bench import benchmark
+
+if TYPE_CHECKING:
+    from gtl_bench.data import DataFolder
+    from gtl_bench.rng import Rng
+    from gtl_bench.scenario import Scenario
 
 PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
 ALL_CLASSES = (tuple(range(10)),)
@@ -15,21 +25,39 @@ REPORTED = 50_000
 
 @benchmark("split-mnist", label="Split MNIST", data=("mnist", "digits"), stand_in="split-digits")
 def split_mnist(
-    data, rng, per_class: int = 20, epochs: int = 5, hidden: int = 256, split: str = "report"
-):
-    """MNIST in class order, five pairs of classes: where forgetting shows."""
+    data: DataFolder,
+    rng: Rng,
+    per_class: int = 20,
+    epochs: int = 5,
+    hidden: int = 256,
+    split: str = "report",
+) -> Scenario:
+    """MNIST in class order, five pairs: where forgetting shows."""
     return _scenario(data, rng, PAIRS, per_class, epochs, hidden, split)
 
 
 @benchmark("stream-mnist", label="Stream MNIST", data=("mnist", "digits"), stand_in="stream-digits")
 def stream_mnist(
-    data, rng, per_class: int = 20, epochs: int = 5, hidden: int = 256, split: str = "report"
-):
-    """MNIST with all ten classes interleaved at random: does knowledge accumulate?"""
+    data: DataFolder,
+    rng: Rng,
+    per_class: int = 20,
+    epochs: int = 5,
+    hidden: int = 256,
+    split: str = "report",
+) -> Scenario:
+    """MNIST, all ten classes interleaved: does knowledge accumulate?"""
     return _scenario(data, rng, ALL_CLASSES, per_class, epochs, hidden, split)
 
 
-def _scenario(data, rng, groups, per_class, epochs, hidden, split):
+def _scenario(
+    data: DataFolder,
+    rng: Rng,
+    groups: Sequence[Sequence[int]],
+    per_class: int,
+    epochs: int,
+    hidden: int,
+    split: str,
+) -> Scenario:
     """The scenario of both.
 
     Args:

@@ -34,6 +34,7 @@ class Cell:
         strategy_settings: its hyperparameters, all of them.
         seed: 0 or more.
         device: "cpu" or "cuda".
+        every_step: evaluate after each example; else only before the first and after the last.
         scenario_key: identifies benchmark, parameters, data, code and seed.
         key: identifies the cell.
         recipe_files: files of the user's that hold recipes.
@@ -48,6 +49,7 @@ class Cell:
     strategy_settings: Mapping[str, Any]
     seed: int
     device: str
+    every_step: bool
     scenario_key: str
     key: str
     recipe_files: tuple[Path, ...]
@@ -106,7 +108,15 @@ def _records(cell: Cell) -> bytes:
         scenario, rng, key=cell.scenario_key, cache=Cache(cell.cache_folder), device=cell.device
     )
     plugins = _plugins(cell, source)
-    course = learn(scenario, source.model, plugins, cell.strategy_settings, rng, cell.device)
+    course = learn(
+        scenario,
+        source.model,
+        plugins,
+        cell.strategy_settings,
+        rng,
+        cell.device,
+        cell.every_step,
+    )
     metadata = {
         "key": cell.key,
         "benchmark": cell.benchmark,
@@ -202,7 +212,7 @@ def _global_state(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - it is the global state that is meant

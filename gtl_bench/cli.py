@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gtl_bench.errors import GTLBenchError, RunError, UsageError
+from gtl_bench.errors import GTLBenchError, UsageError
 
 if TYPE_CHECKING:
-    from gtl_bench.runner import Plan, Progress, Request
+    from gtl_bench.runner import Plan, Progress
 
 app = typer.Typer(
     help="Compare continual-learning strategies on streams of single examples.",
@@ -28,11 +28,11 @@ app = typer.Typer(
 )
 
 
-# Typer brings its own copy of click in some versions; this is click's base of errors in either case.
-_ClickError = typer.BadParameter.__mro__[2]
+# Some versions of Typer bring their own copy of click; this is click's base of errors in any case.
+_ClickError: Any = typer.BadParameter.__mro__[2]
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where models are trained."""
 
     auto = "auto"
@@ -72,6 +72,17 @@ def run(
             "--set", metavar="OWNER.KEY=VALUE", help="Set a strategy's or the benchmark's value."
         ),
     ] = None,
+    matched: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Set a value for every strategy that searches it."),
+    ] = None,
+    untuned: Annotated[
+        bool, typer.Option("--untuned", help="Start from defaults rather than from tuned values.")
+    ] = False,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="A file that `tune` left [default: as shipped].", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The run's folder [default: results/BENCHMARK].", show_default=False),
@@ -85,23 +96,27 @@ def run(
 ) -> None:
     """Compare strategies on a benchmark; leaves records, tables and figures in a folder."""
     from gtl_bench.data import DataFolder
+    from gtl_bench.plan import Request, plan
     from gtl_bench.recipes import discover
-    from gtl_bench.runner import Request, local_executor, manifest, plan
+    from gtl_bench.runner import local_executor, manifest
     from gtl_bench.runner import run as run_plan
     from gtl_bench.store import RunFolder
 
     request = Request(
         benchmark=benchmark,
-        strategies=tuple(name.strip() for name in strategies.split(",") if name.strip()),
+        strategies=_names(strategies),
         seeds=seeds,
         settings=tuple(set_ or ()),
+        tuned=tuned,
+        untuned=untuned,
+        matched=tuple(matched or ()),
         device=_device(device),
         require_data=require_data,
     )
     planned = plan(request, discover(), DataFolder(data_dir))
     folder = RunFolder(out or Path("results") / planned.title)
     folder.prepare()
-    if planned.stand_in_reason:
+    if planned.setup.stand_in_reason:
         _announce_stand_in(planned)
     for broken in planned.broken:
         _complain(f"left out: {broken.reason}")
@@ -123,6 +138,50 @@ def run(
 
 
 @app.command()
+def tune(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name; see `list`.")],
+    strategies: Annotated[
+        str, typer.Option(help="As for `run`, or all.", show_default="naive,ewc,si,gtl")
+    ] = "",
+    trials: Annotated[int, typer.Option(min=1, help="Trials for each strategy.")] = 24,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds each trial is averaged over.")] = 4,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder [default: results/tuning/BENCHMARK].", show_default=False),
+    ] = None,
+    data_dir: DataFolderOption = None,
+    device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
+) -> None:
+    """Search hyperparameters, with the same number of trials for every strategy."""
+    from gtl_bench.data import DataFolder
+    from gtl_bench.recipes import discover
+    from gtl_bench.runner import local_executor
+    from gtl_bench.store import RunFolder
+    from gtl_bench.tuning import tune as search
+
+    folder = RunFolder(out or Path("results") / "tuning" / benchmark)
+    folder.prepare()
+    with _Bar(f"tuning on {benchmark}") as bar:
+        path = search(
+            benchmark,
+            _names(strategies),
+            discover(),
+            DataFolder(data_dir),
+            trials=trials,
+            seeds=seeds,
+            folder=folder,
+            executor=lambda: local_executor(workers or os.cpu_count() or 1),
+            device=_device(device),
+            on_progress=bar.show,
+        )
+    typer.echo(f"tuned values are in {path}; use them with: run {benchmark} --tuned {path}")
+
+
+@app.command()
 def report(
     run_folders: Annotated[list[Path], typer.Argument(help="Folders that runs left.")],
 ) -> None:
@@ -136,12 +195,15 @@ def report(
 @app.command("list")
 def list_() -> None:
     """Name the strategies and benchmarks, a line each."""
+    from gtl_bench.plan import in_order
     from gtl_bench.recipes import discover
-    from gtl_bench.runner import in_order
 
     registry = discover()
     strategies = [registry.strategies[name] for name in in_order(registry)]
-    for title, recipes in (("Strategies", strategies), ("Benchmarks", registry.benchmarks.values())):
+    for title, recipes in (
+        ("Strategies", strategies),
+        ("Benchmarks", registry.benchmarks.values()),
+    ):
         typer.echo(title)
         for recipe in recipes:
             typer.echo(f"  {recipe.name:<20} {recipe.summary}")
@@ -160,6 +222,10 @@ def data(
     folder = DataFolder(data_dir)
     folder.ensure(name)
     typer.echo(f"{name} is complete and verified in {folder.path} (sha256 {folder.checksum(name)})")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _device(device: Device) -> str:
@@ -194,9 +260,9 @@ def _announce_stand_in(planned: Plan) -> None:
     from rich.panel import Panel
 
     text = (
-        f"[bold]This is not {planned.requested}.[/bold] Its data can't be had, so that its embedded "
-        f"stand-in [bold]{planned.benchmark.name}[/bold] runs in its place: other images, other "
-        f"numbers.\n\n{planned.stand_in_reason}\n\n"
+        f"[bold]This is not {planned.setup.requested}.[/bold] Its data can't be had; its stand-in "
+        f"[bold]{planned.setup.benchmark.name}[/bold] runs in its place: other images, other "
+        f"numbers.\n\n{planned.setup.stand_in_reason}\n\n"
         "Use --require-data to make this an error."
     )
     Console(stderr=True).print(

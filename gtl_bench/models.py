@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
             PyTorch's own choice for linear layers.
     """
     layers: list[nn.Module] = [nn.Flatten()]
-    for fan_in, fan_out in zip(sizes, sizes[1:]):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
         bound = 1 / math.sqrt(fan_in)
         nn.init.uniform_(linear.weight, -bound, bound, generator=generator)

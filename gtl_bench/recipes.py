@@ -132,9 +132,9 @@ def strategy(
 ) -> Callable[[Function], Function]:
     """Declare a function as a strategy.
 
-    The function takes the source phase (`gtl_bench.source.Source`) and its own hyperparameters, each
-    with a default, and returns a list of Avalanche plugins. `learner` sets other defaults for the
-    optimizer: lr, momentum, weight_decay, optimizer.
+    The function takes the source phase (`gtl_bench.source.Source`) and its own hyperparameters,
+    each with a default, and returns a list of Avalanche plugins. `learner` sets other defaults for
+    the optimizer: lr, momentum, weight_decay, optimizer.
 
     Raises:
         UsageError: for a name or a hyperparameter that can't be used.
@@ -291,8 +291,9 @@ def discover() -> Registry:
     """
     registry = Registry()
     for package in ("gtl_bench.strategies", "gtl_bench.benchmarks"):
-        for module in sorted(pkgutil.iter_modules(importlib.import_module(package).__path__)):
-            _load(registry, f"{package}.{module.name}")
+        modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+        for name in sorted(module.name for module in modules):
+            _load(registry, f"{package}.{name}")
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
         _load(registry, entry.module)
     return registry

@@ -38,12 +38,18 @@ Series = tuple[str, int, NDArray[np.int64], NDArray[np.float64]]
 
 def series(course: Course, scenario: Scenario) -> Iterator[Series]:
     """The metrics of a course as (metric, experience, steps, values)."""
-    steps = np.arange(len(course.test))
+    steps = course.steps
     experiences = range(len(scenario.stream))
     groups = scenario.test_experience.numpy()
-    yield "accuracy", ALL, steps, course.test.mean(1)
+    test = course.test[steps]
+    yield "accuracy", ALL, steps, test.mean(1)
     for index in experiences:
-        yield "accuracy", index, steps, course.test[:, groups == index].mean(1)
+        yield "accuracy", index, steps, test[:, groups == index].mean(1)
+    yield "source_accuracy", ALL, steps, course.source[steps].mean(1)
+    if course.diverged is not None:
+        yield "diverged", ALL, np.array([course.diverged]), np.array([1.0])
+    if len(steps) < len(course.test):
+        return
 
     starts = (0, *scenario.boundaries[:-1])
     yield "stream_accuracy", ALL, steps[1:], _seen_accuracy(course.stream, 0, len(steps) - 1)
@@ -53,9 +59,6 @@ def series(course: Course, scenario: Scenario) -> Iterator[Series]:
 
     retention = retention_by_age(course.stream)
     yield "retention", ALL, np.arange(len(retention)), retention
-    yield "source_accuracy", ALL, steps, course.source.mean(1)
-    if course.diverged is not None:
-        yield "diverged", ALL, np.array([course.diverged]), np.array([1.0])
 
 
 def _seen_accuracy(stream: NDArray[np.bool_], start: int, end: int) -> NDArray[np.float64]:

@@ -95,7 +95,8 @@ class EWC(QuadraticPenalty):
                 value.add_(self.importance[name], alpha=self.decay)
             self.importance[name] = value
         self.anchor = {
-            name: parameter.detach().clone() for name, parameter in _trainable(strategy.model).items()
+            name: parameter.detach().clone()
+            for name, parameter in _trainable(strategy.model).items()
         }
 
 

@@ -40,7 +40,7 @@ class Pretraining:
     """
 
     epochs: int = 20
-    lr: float = 0.1
+    lr: float = 0.05
     momentum: float = 0.9
     batch_size: int = 32
 
@@ -188,9 +188,9 @@ def deal(
 
 
 def rotated(images: Tensor, degrees: float) -> Tensor:
-    """Images (n × height × width, uint8) turned counter-clockwise about their centre, bilinearly."""
+    """Images (n × height × width, uint8) turned counter-clockwise about their centre."""
     angle = torch.tensor(math.radians(degrees))
-    turn = torch.tensor([[angle.cos(), angle.sin(), 0.0], [-angle.sin(), angle.cos(), 0.0]])
+    turn = torch.tensor([[angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0]])
     x = images.unsqueeze(1).float()
     grid = functional.affine_grid(turn.expand(len(x), 2, 3), list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, align_corners=False).squeeze(1).round().to(torch.uint8)

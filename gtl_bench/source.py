@@ -26,6 +26,9 @@ from gtl_bench.learner import Learner, experience_of
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Examples, Scenario
 
+#: What a strategy returns: Avalanche plugins, in the order in which their hooks are called.
+Plugins = list[BasePlugin[Any]]
+
 
 class Cache:
     """Tensors by key, computed once, however many processes ask.
@@ -147,16 +150,14 @@ class Source:
             if not torch.equal(weights[name].cpu(), value):
                 names = ", ".join(type(plugin).__name__ for plugin in plugins)
                 raise RunError(
-                    f"replaying the source phase with {names} ends in another base ({name} differs): "
-                    "a plugin must leave the training on the source task as it is."
+                    f"replaying the source phase with {names} ends in another base ({name} "
+                    "differs): a plugin must leave the training on the source task as it is."
                 )
 
     def _pretrained(self, *plugins: BasePlugin[Any]) -> nn.Module:
         settings = self._scenario.pretraining
         model = copy.deepcopy(self._scenario.model).to(self.device)
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=settings.lr, momentum=settings.momentum
-        )
+        optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
         learner = Learner(
             model=model,
             optimizer=optimizer,

@@ -83,7 +83,10 @@ class RunFolder:
         """Write a cell's records whole or not at all."""
         name = f"{cell.strategy}-seed{cell.seed}-{cell.key}.{_checksum(content)}.parquet"
         path = self.records / name
+        older = [file for file in self.records.glob(f"*-{cell.key}.*.parquet") if file != path]
         write_atomically(path, content)
+        for file in older:
+            file.unlink(missing_ok=True)
         return path
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -158,7 +161,8 @@ def read_records(files: Iterable[Path]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     tables = [pq.read_table(file).replace_schema_metadata() for file in files]
-    return pa.concat_tables(tables).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
 
 
 def record_metadata(file: Path) -> dict[str, Any]:

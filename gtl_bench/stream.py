@@ -6,7 +6,7 @@ each step; step t is the state after t examples, step 0 the base.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Course:
     """What a learner knew after each of the steps 0 … T of a stream.
 
     Attributes:
+        steps: the steps after which it was evaluated: all of them, or the first and the last; the
+            other rows below are False and mean nothing.
         test: whether each test image is classified right, (T + 1) × n_test, bool.
         stream: the same for the stream's examples, in their order, (T + 1) × T; the entries of
             examples not met by then are False and mean nothing.
@@ -40,6 +42,7 @@ class Course:
             answer counts as wrong.
     """
 
+    steps: NDArray[np.int64]
     test: NDArray[np.bool_]
     stream: NDArray[np.bool_]
     source: NDArray[np.bool_]
@@ -53,8 +56,15 @@ class _Diverged(Exception):
 class _Recorder(SupervisedPlugin):
     """Evaluates after each experience, in one forward pass over images assembled beforehand."""
 
-    def __init__(self, model: nn.Module, probes: Sequence[Examples], device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        probes: Sequence[Examples],
+        device: torch.device,
+        every_step: bool,
+    ) -> None:
         super().__init__()
+        self.every_step = every_step
         self.model = model
         self.x = torch.cat([probe.x for probe in probes]).to(device)
         self.y = torch.cat([probe.y for probe in probes]).to(device)
@@ -77,8 +87,9 @@ class _Recorder(SupervisedPlugin):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self.step += 1
-        self.model = strategy.model
-        self.evaluate()
+        if self.every_step or self.step == self.steps:
+            self.model = strategy.model
+            self.evaluate()
 
 
 def learn(
@@ -88,6 +99,7 @@ def learn(
     optimizer: Mapping[str, Any],
     rng: Rng,
     device: torch.device | str = "cpu",
+    every_step: bool = True,
 ) -> Course:
     """Take a base through the stream, one example after another.
 
@@ -98,6 +110,7 @@ def learn(
         optimizer: `optimizer` (sgd, adam, adamw), `lr`, `weight_decay`, `momentum` (sgd alone).
         rng: the cell's named generators.
         device: where model and images live.
+        every_step: evaluate after each example; else only before the first and after the last.
     """
     device = torch.device(device)
     stream = Examples(
@@ -109,6 +122,7 @@ def learn(
         model,
         [scenario.test, scenario.source.take(probe[:SOURCE_PROBE].sort().values), stream],
         device,
+        every_step,
     )
     learner = Learner(
         model=model,
@@ -133,7 +147,9 @@ def learn(
         diverged = recorder.step
     correct = recorder.correct.numpy()
     n_test = len(scenario.test.y)
+    last = recorder.steps
     return Course(
+        steps=np.arange(last + 1) if every_step else np.array([0, last]),
         test=correct[:, :n_test],
         source=correct[:, n_test : recorder.always],
         stream=correct[:, recorder.always :],
@@ -146,4 +162,5 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim
     kwargs: dict[str, Any] = {"lr": settings["lr"], "weight_decay": settings["weight_decay"]}
     if settings["optimizer"] == "sgd":
         kwargs["momentum"] = settings["momentum"]
-    return _OPTIMIZERS[settings["optimizer"]](model.parameters(), **kwargs)
+    make: Callable[..., torch.optim.Optimizer] = _OPTIMIZERS[settings["optimizer"]]
+    return make(model.parameters(), **kwargs)

@@ -1,23 +1,38 @@
 """Guided Transfer Learning (Nikolić, Andrić, Nikolić, arXiv 2303.16154), and its controls.
 
-Scouts are copies of the base trained on sub-problems of a few classes of the source task. Where they
-moved a parameter, the guide lets it change; where they didn't, it holds it.
+Scouts are copies of the base trained on sub-problems of a few classes of the source task. Where
+they moved a parameter, the guide lets it change; where they didn't, it holds it.
 
 `gtl` is the method as published: a scout's loss sees all classes, so that those absent from its
 sub-problem are only pushed down. `gtl-masked` leaves them out of the scout's softmax. Each control
 keeps one property of the guide and gives up the others.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from gtl_bench import Log, strategy
+
+if TYPE_CHECKING:
+    import torch
+
+    from gtl_bench.gtl import Guide
+    from gtl_bench.source import Plugins, Source
+
+    Control = Callable[[Guide, torch.Generator], Guide]
 
 SEARCH = {"lr": Log(1e-4, 1e0)}
 
 
-def guided(doc, absent, control=lambda guide, rng: guide):
-    """A recipe that guides the update, by the scouts' guide or by a control made from it."""
+def guided(
+    doc: str, absent: str, control: Control = lambda guide, generator: guide
+) -> Callable[..., Plugins]:
+    """A recipe that guides the update by the scouts' guide, or by a control made from it."""
 
     def build(
-        source,
+        source: Source,
         n_scouts: int = 40,
         n_classes: int = 3,
         scout_epochs: int = 5,
@@ -27,8 +42,8 @@ def guided(doc, absent, control=lambda guide, rng: guide):
         scope: str = "tensor",
         temperature: str = "room",
         apply: str = "update",
-    ):
-        from gtl_bench.gtl import Guide, GTLPlugin, scout
+    ) -> Plugins:
+        from gtl_bench.gtl import GTLPlugin, Guide, scout
 
         scouting = {
             "n_scouts": n_scouts,
@@ -39,7 +54,7 @@ def guided(doc, absent, control=lambda guide, rng: guide):
             "absent": absent,
         }
 
-        def send_scouts():
+        def send_scouts() -> dict[str, torch.Tensor]:
             generator = source.rng("scouts")
             return scout(source.model, source.examples, generator=generator, **scouting).values
 
@@ -51,15 +66,18 @@ def guided(doc, absent, control=lambda guide, rng: guide):
     return build
 
 
-def shuffled(guide, rng):
-    return guide.shuffled(rng)
+def shuffled(guide: Guide, generator: torch.Generator) -> Guide:
+    """The same values at other places of the same tensor."""
+    return guide.shuffled(generator)
 
 
-def scalar(guide, rng):
+def scalar(guide: Guide, generator: torch.Generator) -> Guide:
+    """The same mean everywhere in a tensor: a smaller step."""
     return guide.scalar()
 
 
-def inverted(guide, rng):
+def inverted(guide: Guide, generator: torch.Generator) -> Guide:
+    """What the guide holds may change, and the reverse."""
     return guide.inverted()
 
 

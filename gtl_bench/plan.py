@@ -1,0 +1,366 @@
+"""Plans: from what a user asks to the cells that answer it.
+
+It imports neither torch nor avalanche; data are found, downloaded and verified here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from gtl_bench.cell import Cell
+from gtl_bench.data import DataFolder, MissingDataError
+from gtl_bench.errors import UsageError
+from gtl_bench.recipes import (
+    BenchmarkRecipe,
+    Broken,
+    Registry,
+    StrategyRecipe,
+    check_learner,
+    load_file,
+    resolve,
+)
+from gtl_bench.tuned import Tuned
+
+#: Libraries whose version can change a number.
+NUMERIC_LIBRARIES = ("torch", "avalanche-lib", "torchvision", "numpy", "scikit-learn")
+
+
+#: Modules and packages of gtl-bench whose code can change a number.
+NUMERIC_MODULES = (
+    "cell",
+    "data",
+    "gtl",
+    "learner",
+    "models",
+    "records",
+    "regularizers",
+    "rng",
+    "scenario",
+    "source",
+    "stream",
+)
+
+#: What a run that names no strategies compares.
+DEFAULT_STRATEGIES = ("naive", "ewc", "si", "gtl")
+
+
+def in_order(registry: Registry) -> list[str]:
+    """All strategies' names: the default ones first, controls last."""
+    first = [name for name in DEFAULT_STRATEGIES if name in registry.strategies]
+    rest = sorted(
+        (recipe.control, name)
+        for name, recipe in registry.strategies.items()
+        if name not in DEFAULT_STRATEGIES
+    )
+    return first + [name for _, name in rest]
+
+
+#: Seeds from here on are for tuning alone.
+TUNING_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a run; see `python -m gtl_bench run --help`.
+
+    Attributes:
+        benchmark: a benchmark's name.
+        strategies: names, compositions (a+b), files (.py), or "all"; the default ones if empty.
+        seeds: how many, from 0 on.
+        settings: texts OWNER.KEY=VALUE; OWNER is a strategy or "benchmark".
+        tuned: a file of tuned values; the one that ships with the benchmark if None.
+        untuned: start from the recipes' defaults rather than from tuned values.
+        matched: texts KEY=VALUE, set for every strategy that searches KEY.
+        device: "cpu" or "cuda".
+        require_data: a stand-in is an error.
+        cache_folder: where source phases are kept, or None for the usual place.
+    """
+
+    benchmark: str
+    strategies: tuple[str, ...] = ()
+    seeds: int = 5
+    settings: tuple[str, ...] = ()
+    tuned: Path | None = None
+    untuned: bool = False
+    matched: tuple[str, ...] = ()
+    device: str = "cpu"
+    require_data: bool = False
+    cache_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A benchmark ready for cells: data found, parameters resolved.
+
+    Attributes:
+        title: the benchmark's title in everything that a run leaves.
+        benchmark: the benchmark that runs.
+        requested: the name that was asked for; another than the benchmark's for a stand-in.
+        stand_in_reason: why the stand-in takes its place, or None.
+        settings: the benchmark's parameters, all of them.
+        data_checksums: data set -> checksum.
+        recipe_files: files of the user's that hold recipes.
+        device: "cpu" or "cuda".
+        data_folder: where data sets are.
+        cache_folder: where source phases are kept.
+    """
+
+    title: str
+    benchmark: BenchmarkRecipe
+    requested: str
+    stand_in_reason: str | None
+    settings: Mapping[str, Any]
+    data_checksums: Mapping[str, str]
+    recipe_files: tuple[Path, ...]
+    device: str
+    data_folder: Path
+    cache_folder: Path
+
+    def cell(
+        self, recipe: StrategyRecipe, values: Mapping[str, Any], seed: int, every_step: bool = True
+    ) -> Cell:
+        """The cell of a strategy with its hyperparameters and a seed."""
+        scenario_key = _key(
+            {
+                "benchmark": [self.benchmark.name, self.settings, self.benchmark.checksum],
+                "data": self.data_checksums,
+                "code": _code_checksum(),
+                "versions": versions(),
+                "machine": [platform.machine(), self.device],
+                "seed": seed,
+            }
+        )
+        return Cell(
+            title=self.title,
+            benchmark=self.benchmark.name,
+            benchmark_settings=self.settings,
+            strategy=recipe.name,
+            strategy_settings=values,
+            seed=seed,
+            device=self.device,
+            every_step=every_step,
+            scenario_key=scenario_key,
+            key=_key([scenario_key, self.title, recipe.name, values, recipe.checksum, every_step]),
+            recipe_files=self.recipe_files,
+            data_folder=self.data_folder,
+            cache_folder=self.cache_folder,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to compute.
+
+    Attributes:
+        setup: the benchmark.
+        strategies: in the order of tables and legends.
+        cells: strategy by strategy, seed by seed.
+        regime: how hyperparameters were set, in words.
+        broken: recipe files named by the user that could not be loaded.
+    """
+
+    setup: Setup
+    strategies: tuple[StrategyRecipe, ...]
+    cells: tuple[Cell, ...]
+    regime: str
+    broken: tuple[Broken, ...]
+
+    @property
+    def title(self) -> str:
+        """The benchmark's title."""
+        return self.setup.title
+
+
+def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
+    """Turn a request into cells.
+
+    Raises:
+        UsageError: for unknown names, settings or values.
+        DataError: if the data can't be had and there is no stand-in, or none is wanted.
+    """
+    if not 1 <= request.seeds <= TUNING_SEEDS:
+        raise UsageError(f"--seeds {request.seeds}: it must lie between 1 and {TUNING_SEEDS}.")
+    strategies, files, broken = choose_strategies(request.strategies, registry)
+    settings = _settings(request.settings, [recipe.name for recipe in strategies])
+    setup = set_up(
+        registry.benchmark(request.benchmark),
+        registry,
+        data,
+        settings=settings.get("benchmark", {}),
+        recipe_files=files,
+        device=request.device,
+        require_data=request.require_data,
+        cache_folder=request.cache_folder,
+    )
+    tuned = Tuned.none() if request.untuned else Tuned.of(setup.benchmark, request.tuned)
+    matched = _matched(request.matched, strategies)
+    cells = []
+    for recipe in strategies:
+        shared = {key: text for key, text in matched.items() if key in recipe.search}
+        texts = {**shared, **settings.get(recipe.name, {})}
+        values = resolve(recipe, texts, tuned.values(recipe))
+        check_learner(recipe.name, values)
+        cells += [setup.cell(recipe, values, seed) for seed in range(request.seeds)]
+    regime = _regime(request, tuned)
+    return Plan(setup, strategies, tuple(cells), regime, broken)
+
+
+def set_up(
+    asked: BenchmarkRecipe,
+    registry: Registry,
+    data: DataFolder,
+    *,
+    settings: Mapping[str, str],
+    recipe_files: tuple[Path, ...],
+    device: str,
+    require_data: bool,
+    cache_folder: Path | None,
+) -> Setup:
+    """Find the benchmark's data, or its stand-in, and resolve its parameters.
+
+    Raises:
+        UsageError: for unknown parameters or values.
+        DataError: if the data can't be had and there is no stand-in, or none is wanted.
+    """
+    benchmark, reason = _with_data(asked, registry, data, require_data)
+    title = benchmark.name
+    if benchmark is not asked:
+        title = f"{benchmark.name} (stand-in for {asked.name})"
+    return Setup(
+        title=title,
+        benchmark=benchmark,
+        requested=asked.name,
+        stand_in_reason=reason,
+        settings=resolve(benchmark, settings),
+        data_checksums={name: data.checksum(name) for name in benchmark.data},
+        recipe_files=recipe_files,
+        device=device,
+        data_folder=data.path,
+        cache_folder=cache_folder or default_cache_folder(),
+    )
+
+
+def _matched(texts: Sequence[str], strategies: Sequence[StrategyRecipe]) -> dict[str, str]:
+    """`key=value` texts as key -> value."""
+    matched = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not any(key in recipe.search for recipe in strategies):
+            raise UsageError(
+                f"--matched {text}: write KEY=VALUE with a KEY that strategies search, "
+                "such as lr=0.03."
+            )
+        matched[key] = value
+    return matched
+
+
+def _regime(request: Request, tuned: Tuned) -> str:
+    """How hyperparameters were set, as captions say it."""
+    regime = tuned.description
+    if request.matched:
+        regime = f"matched at {', '.join(request.matched)}"
+    own = [text for text in request.settings if not text.startswith("benchmark.")]
+    return f"{regime}, with {', '.join(own)}" if own else regime
+
+
+def default_cache_folder() -> Path:
+    """Where source phases are kept: `GTL_BENCH_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("GTL_BENCH_CACHE")
+    return Path(chosen).absolute() if chosen else user_cache_path("gtl-bench") / "source"
+
+
+def _key(parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that can change a number."""
+    return {name: version(name) for name in NUMERIC_LIBRARIES}
+
+
+@functools.cache
+def _code_checksum() -> str:
+    """SHA-256 of the modules that numbers come from."""
+    package = Path(__file__).parent
+    files: list[Path] = []
+    for name in NUMERIC_MODULES:
+        folder = package / name
+        files += sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def choose_strategies(
+    names: Sequence[str], registry: Registry
+) -> tuple[tuple[StrategyRecipe, ...], tuple[Path, ...], tuple[Broken, ...]]:
+    """The strategies asked for; the user's own files; those of them that don't load."""
+    chosen: dict[str, StrategyRecipe] = {}
+    files: list[Path] = []
+    broken: list[Broken] = []
+    for name in names or DEFAULT_STRATEGIES:
+        if name.endswith(".py"):
+            try:
+                recipes = load_file(Path(name))
+            except UsageError as error:
+                broken.append(Broken(name, str(error)))
+                continue
+            for recipe in recipes:
+                registry.add(recipe)
+                if isinstance(recipe, StrategyRecipe):
+                    chosen[recipe.name] = recipe
+            files.append(Path(name).resolve())
+        elif name == "all":
+            chosen |= {known: registry.strategy(known) for known in in_order(registry)}
+        else:
+            chosen[name] = registry.strategy(name)
+    if not chosen:
+        raise UsageError(broken[0].reason if broken else "no strategy to run.")
+    return tuple(chosen.values()), tuple(files), tuple(broken)
+
+
+def _settings(texts: Iterable[str], strategies: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`owner.key=value` texts as owner -> key -> value."""
+    settings: dict[str, dict[str, str]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        owner, dot, key = target.rpartition(".")
+        if not (equals and dot and owner and key):
+            raise UsageError(
+                f"--set {text}: write STRATEGY.KEY=VALUE or benchmark.KEY=VALUE, "
+                "such as gtl.lr=0.01."
+            )
+        if owner != "benchmark" and owner not in strategies:
+            raise UsageError(
+                f"--set {text}: {owner!r} takes no part in this run, which has "
+                f"benchmark, {', '.join(strategies)}."
+            )
+        settings.setdefault(owner, {})[key] = value
+    return settings
+
+
+def _with_data(
+    asked: BenchmarkRecipe, registry: Registry, data: DataFolder, require_data: bool
+) -> tuple[BenchmarkRecipe, str | None]:
+    """The benchmark, or its stand-in with the reason where the data can't be had."""
+    try:
+        for name in asked.data:
+            data.ensure(name)
+    except MissingDataError as error:
+        if require_data or asked.stand_in is None:
+            raise
+        return registry.benchmark(asked.stand_in), str(error)
+    return asked, None

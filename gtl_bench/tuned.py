@@ -1,0 +1,69 @@
+"""Tuned hyperparameters: TOML files that an equal-budget search leaves and runs start from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gtl_bench.errors import UsageError
+from gtl_bench.recipes import BenchmarkRecipe, StrategyRecipe, resolve
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Tuned values of strategies on one benchmark.
+
+    Attributes:
+        description: how hyperparameters were set, in words for captions.
+        strategies: strategy -> hyperparameter -> value.
+    """
+
+    description: str
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls) -> Tuned:
+        """No tuned values."""
+        return cls("untuned defaults")
+
+    @classmethod
+    def of(cls, benchmark: BenchmarkRecipe, path: Path | None = None) -> Tuned:
+        """The values of a file, or those that ship with the benchmark, or none.
+
+        Args:
+            benchmark: the benchmark.
+            path: a file that `tune` left; None for the one that ships with the benchmark.
+
+        Raises:
+            UsageError: if the file can't be read, is no such file, or is of another benchmark.
+        """
+        shipped = benchmark.file.parent / "tuned" / f"{benchmark.name}.toml"
+        if path is None and not shipped.exists():
+            return cls.none()
+        source = path or shipped
+        try:
+            content = tomllib.loads(source.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"tuned values {source} can't be read: {reason}") from error
+        found = content.get("strategies")
+        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+            raise UsageError(f"{source} holds no tuned values: it has no [strategies.NAME] tables.")
+        if content.get("benchmark") != benchmark.name:
+            raise UsageError(
+                f"{source} was tuned on {content.get('benchmark')!r}, not on {benchmark.name!r}."
+            )
+        return cls("tuned by equal-budget search", found)
+
+    def values(self, recipe: StrategyRecipe) -> dict[str, Any]:
+        """The tuned values of a strategy; nothing for one that was not tuned.
+
+        Raises:
+            UsageError: for a hyperparameter that the strategy doesn't have, or a wrong type.
+        """
+        texts = {key: str(value) for key, value in self.strategies.get(recipe.name, {}).items()}
+        resolved = resolve(recipe, texts)
+        return {key: resolved[key] for key in texts}

@@ -1,0 +1,215 @@
+"""Equal-budget search: every strategy gets the same number of trials over its own space.
+
+Trials are cells like any other, on seeds and target images that no reported run uses, kept in a
+folder of records: a search that is interrupted, repeated, goes on where it was, because the sampler
+proposes the same trials again and finds them finished. Optuna's tree-structured Parzen estimator
+samples them, the same few at random first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import tomli_w
+
+from gtl_bench import __version__
+from gtl_bench.data import DataFolder
+from gtl_bench.errors import RunError, UsageError
+from gtl_bench.plan import TUNING_SEEDS, Setup, choose_strategies, set_up, versions
+from gtl_bench.recipes import (
+    Choice,
+    Linear,
+    Log,
+    Registry,
+    Space,
+    StrategyRecipe,
+    check_learner,
+    resolve,
+)
+from gtl_bench.rng import derived_seed
+from gtl_bench.runner import Progress, run_cells
+from gtl_bench.store import RunFolder, read_records, write_atomically
+
+OBJECTIVE = "accuracy on all test images after the last example, mean over seeds"
+
+
+@dataclass
+class Search:
+    """The trials of one strategy.
+
+    Attributes:
+        recipe: the strategy.
+        study: what optuna knows of it.
+        best: objective and hyperparameters of the best trial so far.
+    """
+
+    recipe: StrategyRecipe
+    study: optuna.Study
+    best: tuple[float, Mapping[str, Any]] = field(default=(-1.0, {}))
+
+
+def tune(
+    benchmark: str,
+    strategies: Sequence[str],
+    registry: Registry,
+    data: DataFolder,
+    *,
+    trials: int,
+    seeds: int,
+    folder: RunFolder,
+    executor: Callable[[], Executor],
+    device: str = "cpu",
+    cache_folder: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Search the hyperparameters of each strategy and write the best of each to a TOML file.
+
+    Args:
+        benchmark: the benchmark's name; it has a parameter `split` with the value "tune".
+        strategies: names, as for `run`.
+        registry: all recipes.
+        data: where data sets are.
+        trials: sets of hyperparameters tried for each strategy; the first is its defaults.
+        seeds: seeds that each trial is averaged over.
+        folder: where trials' records and the TOML file go; prepared.
+        executor: makes an executor of cells.
+        device: "cpu" or "cuda".
+        cache_folder: where source phases are kept, or None for the usual place.
+        on_progress: called whenever a cell ends.
+
+    Returns:
+        The path of the TOML file.
+
+    Raises:
+        UsageError: for unknown names, or numbers out of range.
+        DataError: if the data can't be had.
+        RunError: if cells fail; what was finished is kept.
+    """
+    for name, value in (("--trials", trials), ("--seeds", seeds)):
+        if value < 1:
+            raise UsageError(f"{name} {value}: it must be 1 or more.")
+    recipes, files, broken = choose_strategies(strategies, registry)
+    if broken:
+        raise UsageError(broken[0].reason)
+    asked = registry.benchmark(benchmark)
+    if "split" not in asked.defaults:
+        raise UsageError(f"{benchmark} sets no images apart for tuning (it has no `split`).")
+    setup = set_up(
+        asked,
+        registry,
+        data,
+        settings={"split": "tune"},
+        recipe_files=files,
+        device=device,
+        require_data=True,
+        cache_folder=cache_folder,
+    )
+    searches = [_search(recipe) for recipe in recipes if recipe.search]
+    total = Progress(total=trials * seeds * len(searches))
+    table = []
+    for number in range(trials):
+        proposed = [_propose(search, number) for search in searches]
+        cells = [
+            [
+                setup.cell(search.recipe, values, TUNING_SEEDS + seed, every_step=False)
+                for seed in range(seeds)
+            ]
+            for search, (_, values) in zip(searches, proposed)
+        ]
+        run_cells([cell for row in cells for cell in row], folder, executor, total, on_progress)
+        _stop_if_incomplete(total)
+        finished = folder.finished()
+        for search, (trial, values), row in zip(searches, proposed, cells):
+            score = _score([finished[cell.key] for cell in row])
+            search.study.tell(trial, score)
+            searched = {key: values[key] for key in search.recipe.search}
+            search.best = max(search.best, (score, searched), key=lambda best: best[0])
+            table.append({"strategy": search.recipe.name, "score": score, **searched})
+    path = folder.path / "tuned.toml"
+    text = tomli_w.dumps(_provenance(setup, searches, trials, seeds, table))
+    write_atomically(path, text.encode())
+    return path
+
+
+def _search(recipe: StrategyRecipe) -> Search:
+    seed = derived_seed(0, f"tune {recipe.name}") % 2**32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+    return Search(recipe, study)
+
+
+def _propose(search: Search, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
+    """The next trial and its full settings; the first is the strategy's defaults."""
+    recipe = search.recipe
+    if number == 0:
+        search.study.enqueue_trial({key: recipe.defaults[key] for key in recipe.search})
+    trial = search.study.ask()
+    values = {key: _suggest(trial, key, space) for key, space in recipe.search.items()}
+    resolved = {**resolve(recipe, {}), **values}
+    check_learner(recipe.name, resolved)
+    return trial, resolved
+
+
+def _suggest(trial: optuna.Trial, key: str, space: Space) -> Any:
+    match space:
+        case Log(low, high):
+            # Four digits are more than a search can tell apart, and can be read in a table.
+            return float(f"{trial.suggest_float(key, low, high, log=True):.4g}")
+        case Linear(low, high):
+            return float(f"{trial.suggest_float(key, low, high):.4g}")
+        case Choice(values):
+            return trial.suggest_categorical(key, values)
+
+
+def _score(files: Sequence[Path]) -> float:
+    """The objective: mean over seeds of the final accuracy, in [0, 1]."""
+    records = read_records(files)
+    final = records[(records["metric"] == "accuracy") & (records["experience"] == -1)]
+    return float(final[final["step"] == final["step"].max()]["value"].mean())
+
+
+def _stop_if_incomplete(progress: Progress) -> None:
+    if progress.interrupted:
+        raise RunError("interrupted; repeat the command to go on with the search.")
+    if progress.failed:
+        first = progress.failed[0]
+        error = RunError(f"{first.cell.strategy}, seed {first.cell.seed}: {first.error}")
+        error.exit_status = first.exit_status
+        raise error
+
+
+def _provenance(
+    setup: Setup,
+    searches: Sequence[Search],
+    trials: int,
+    seeds: int,
+    table: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the TOML file says: the best values, and how they were found."""
+    return {
+        "benchmark": setup.benchmark.name,
+        "objective": OBJECTIVE,
+        "trials": trials,
+        "seeds": [TUNING_SEEDS + seed for seed in range(seeds)],
+        "benchmark_settings": dict(setup.settings),
+        "date": datetime.now(UTC).date(),
+        "data": dict(setup.data_checksums),
+        "versions": {"gtl-bench": __version__, "optuna": optuna.__version__} | versions(),
+        "strategies": {search.recipe.name: dict(search.best[1]) for search in searches},
+        "scores": {search.recipe.name: round(search.best[0], 4) for search in searches},
+        "spaces": {
+            search.recipe.name: {key: repr(space) for key, space in search.recipe.search.items()}
+            for search in searches
+        },
+        "trial": [dict(row) for row in table],
+    }

@@ -1,0 +1,128 @@
+"""The source phase: one base for all, what plugins learn from it, and the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gtl_bench.errors import RunError
+from gtl_bench.regularizers import EWC, SynapticIntelligence
+from gtl_bench.rng import Rng
+from gtl_bench.scenario import Scenario
+from gtl_bench.source import Cache, Source
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_base_is_plain_sgd_on_the_source_task(scenario: Scenario) -> None:
+    model = scenario.model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    source = Source(scenario, Rng(3))  # copies the initial weights before the loop changes them
+    generator = Rng(3)("pretraining")
+    x, y = scenario.source
+    for _ in range(3):
+        for index in torch.randperm(len(y), generator=generator).split(8):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(x[index]), y[index]).backward()
+            optimizer.step()
+    assert torch.equal(weights(source.model), weights(model))
+
+
+def test_same_base_every_time_and_another_for_another_seed(scenario: Scenario) -> None:
+    first, again, other = (Source(scenario, Rng(seed)) for seed in (3, 3, 4))
+    assert torch.equal(weights(first.model), weights(again.model))
+    assert not torch.equal(weights(first.model), weights(other.model))
+
+
+def test_models_are_copies(scenario: Scenario) -> None:
+    source = Source(scenario, Rng(3))
+    with torch.no_grad():
+        source.model[1].weight.zero_()
+    assert source.model[1].weight.abs().max() > 0
+
+
+@pytest.mark.parametrize("plugin", [EWC(10.0), SynapticIntelligence(1.0)], ids=["ewc", "si"])
+def test_replay_ends_in_the_base_and_leaves_importance(plugin: Any, scenario: Scenario) -> None:
+    source = Source(scenario, Rng(3))
+    source.replay(plugin)
+    assert max(float(value.max()) for value in plugin.importance.values()) > 0
+    base = dict(source.model.named_parameters())
+    assert all(torch.equal(anchor, base[name]) for name, anchor in plugin.anchor.items())
+
+
+def test_replay_refuses_a_plugin_that_changes_the_training(scenario: Scenario) -> None:
+    class Shrink(SupervisedPlugin):  # type: ignore[type-arg]
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.loss = strategy.loss / 2
+
+    with pytest.raises(RunError, match="Shrink ends in another base"):
+        Source(scenario, Rng(3)).replay(Shrink())
+
+
+def counted(value: float) -> tuple[Callable[[], dict[str, Tensor]], list[int]]:
+    calls: list[int] = []
+
+    def compute() -> dict[str, Tensor]:
+        calls.append(1)
+        return {"x": torch.full((3,), value)}
+
+    return compute, calls
+
+
+def test_cache_computes_once(tmp_path: Path) -> None:
+    compute, calls = counted(1.5)
+    cache = Cache(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(cache.get, "key", compute) for _ in range(8)]
+        found = [future.result() for future in asked]
+    assert len(calls) == 1
+    assert all(torch.equal(tensors["x"], torch.full((3,), 1.5)) for tensors in found)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "other"])
+def test_damaged_cache_entry_is_computed_again(tmp_path: Path, damage: str) -> None:
+    compute, calls = counted(1.5)
+    cache = Cache(tmp_path)
+    cache.get("key", compute)
+    path = tmp_path / "key.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        content = content[:-4]
+    elif damage == "flip":
+        content[-1] ^= 1
+    elif damage == "empty":
+        content = bytearray()
+    else:
+        content = bytearray(b"not a tensor file at all")
+    path.write_bytes(content)
+    assert torch.equal(cache.get("key", compute)["x"], torch.full((3,), 1.5))
+    assert len(calls) == 2
+    cache.get("key", compute)
+    assert len(calls) == 2
+
+
+def test_cached_base_is_used_and_keyed(scenario: Scenario, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    first = Source(scenario, Rng(3), key="a", cache=cache)
+    # Another seed under the same key: what is read is the cached base, not a new one.
+    assert torch.equal(
+        weights(Source(scenario, Rng(4), key="a", cache=cache).model), weights(first.model)
+    )
+    assert not torch.equal(
+        weights(Source(scenario, Rng(4), key="b", cache=cache).model), weights(first.model)
+    )
+    compute, calls = counted(2.0)
+    first.cached("scouts", {"n": 1}, compute)
+    first.cached("scouts", {"n": 1}, compute)
+    first.cached("scouts", {"n": 2}, compute)
+    assert len(calls) == 2
