@@ -250,9 +250,18 @@ def _device(device: Device) -> str:
 
 def _report(folder: Any) -> None:
     """Write figures and tables of a run and print the short table."""
+    from rich.console import Console
+    from rich.table import Table
+
     from gtl_bench.report.run import report_run
 
-    typer.echo(report_run(folder))
+    short = report_run(folder)
+    table = Table(*short.header, title=short.caption, caption="\n".join(short.notes))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in short.rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def _announce_stand_in(planned: Plan) -> None:

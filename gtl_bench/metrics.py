@@ -52,8 +52,8 @@ SCALARS: dict[str, Metric] = {
 def average_accuracy(matrix: Array) -> Array:
     """ACC = 1/E Σ_j R[E, j]: the mean over experiences of the accuracy at the end.
 
-    Lopez-Paz & Ranzato (see `accuracy_matrices`), equation 2. It is the final accuracy on the whole test set
-    where every experience has as many test images.
+    Lopez-Paz & Ranzato (see `accuracy_matrices`), equation 2. It is the final accuracy on the
+    whole test set where every experience has as many test images.
 
     Args:
         matrix: (..., E + 1, E), R as in `accuracy_matrices`.

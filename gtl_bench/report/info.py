@@ -1,0 +1,71 @@
+"""What a report has to know about a run beside its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Column = Literal["single", "double"]  # how many columns of a page a figure spans
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """How a strategy is called and drawn.
+
+    Attributes:
+        name: its name in the records.
+        label: its name in figures and tables.
+        control: it exists to rule out an explanation, and is drawn thinner than the methods.
+    """
+
+    name: str
+    label: str
+    control: bool = False
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as its figures and tables present it.
+
+    Attributes:
+        title: the benchmark, as every title and caption shows it; a stand-in is named here.
+        experiences: E names, such as "0/1".
+        boundaries: E numbers, the examples seen when each experience ends; the last one is T.
+        strategies: in the order in which they are shown.
+        seeds: the number of seeds asked for.
+        chance: the accuracy of guessing, 0 to 1.
+        regime: how hyperparameters were set, such as "default settings".
+    """
+
+    title: str
+    experiences: tuple[str, ...]
+    boundaries: tuple[int, ...]
+    strategies: tuple[StrategyInfo, ...]
+    seeds: int
+    chance: float
+    regime: str
+
+    def __post_init__(self) -> None:
+        if not self.boundaries or len(self.experiences) != len(self.boundaries):
+            raise ValueError(
+                f"{len(self.experiences)} experiences with {len(self.boundaries)} boundaries: "
+                f"each experience needs a name and an end, and there is at least one"
+            )
+        starts = (0, *self.boundaries)
+        if any(start >= end for start, end in zip(starts, self.boundaries, strict=False)):
+            raise ValueError(f"the boundaries {self.boundaries} must rise from above 0")
+
+    def seeds_text(self, counts: Mapping[str, int]) -> str:
+        """How many seeds there are of how many asked for, such as "3 of 5 seeds".
+
+        Args:
+            counts: strategy name -> number of seeds that there are; 0 where it is left out.
+        """
+        found = {strategy: counts.get(strategy.name, 0) for strategy in self.strategies}
+        most = max(found.values())
+        text = f"{most} seed" + ("s" if most != 1 else "")
+        if most < self.seeds:
+            text = f"{most} of {self.seeds} seeds"
+        fewer = [f"{s.label} {n} of {self.seeds}" for s, n in found.items() if n < most]
+        return text + (f" ({', '.join(fewer)})" if fewer else "")
