@@ -44,7 +44,7 @@ SCALARS: dict[str, Metric] = {
         Metric("forgetting", "Forgetting", "%", False),
         Metric("backward_transfer", "Backward transfer", "%", True),
         Metric("retention_half_life", "Retention half-life", "examples", True),
-        Metric("source_accuracy", "Source accuracy kept", "%", True),
+        Metric("source_accuracy_kept", "Source accuracy kept", "%", True),
     )
 }
 
@@ -286,7 +286,7 @@ def scalars(records: pd.DataFrame, boundaries: Sequence[int]) -> pd.DataFrame:
         "forgetting": forgetting(past),
         "backward_transfer": backward_transfer(past),
         "retention_half_life": half_life(retention[:, : oldest_age(boundaries[-1]) + 1]),
-        "source_accuracy": source[:, -1],
+        "source_accuracy_kept": source[:, -1],
     }
     return pd.DataFrame(values, index=cells)[list(SCALARS)]
 

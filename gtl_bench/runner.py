@@ -147,6 +147,7 @@ def manifest(
     plan: Plan, folder: RunFolder, request: Request, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the run's folder says of itself: command, configuration, versions, cells."""
+    seconds = folder.seconds() | dict(seconds)
     finished = folder.finished()
     present = [finished[cell.key] for cell in plan.cells if cell.key in finished]
     about = record_metadata(present[0]) if present else {}

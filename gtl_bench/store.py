@@ -123,6 +123,13 @@ class RunFolder:
             )
         return manifest
 
+    def seconds(self) -> dict[str, float]:
+        """Key -> wall time of the cells that the manifest knows; nothing where there is none."""
+        if not self.manifest_path.exists():
+            return {}
+        cells = self.manifest()["cells"]
+        return {cell["key"]: cell["seconds"] for cell in cells if cell["seconds"] is not None}
+
     def load(self) -> pd.DataFrame:
         """The records of the run's cells as one tidy DataFrame.
 

@@ -138,7 +138,7 @@ def test_scalars_by_hand():
     assert cell["forgetting"] == pytest.approx(0.9 - 0.5)
     assert cell["backward_transfer"] == pytest.approx(0.5 - 0.9)
     assert cell["retention_half_life"] == pytest.approx(1.0)
-    assert cell["source_accuracy"] == pytest.approx(0.6)
+    assert cell["source_accuracy_kept"] == pytest.approx(0.6)
 
 
 def test_half_life_is_not_looked_for_where_few_examples_are_that_old():
@@ -187,7 +187,7 @@ def test_diverging_late_counts_from_what_was_learned():
 def test_a_metric_that_no_cell_has_is_nan():
     rows = records_of(ACCURACY)
     rows = rows[rows["metric"] != "source_accuracy"]
-    assert metrics.scalars(rows, (2, 4))["source_accuracy"].isna().all()
+    assert metrics.scalars(rows, (2, 4))["source_accuracy_kept"].isna().all()
 
 
 def test_accuracy_matrices_are_the_states_at_the_boundaries():

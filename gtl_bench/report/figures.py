@@ -193,13 +193,8 @@ def _together(
     right = 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE
     width = WIDTH[column] - LEFT - right
     height = {"single": 1.75, "double": 2.3}[column]
-    figure = _sheet(
-        info,
-        what,
-        table,
-        column,
-        BOTTOM + height + (LINE if stream else 0.06),
-    )
+    above = LINE if stream else 0.06
+    figure = _sheet(info, what, table, column, BOTTOM + height + above)
     (ax,) = _grid(figure, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
@@ -405,7 +400,14 @@ def _grid(
 
 def _draw(ax: Axes, x: np.ndarray, curve: _Curve) -> None:
     look = curve.look
-    ax.plot(x, curve.band.mean, color=look.colour, linewidth=look.width, dashes=look.dashes)
+    ax.plot(
+        x,
+        curve.band.mean,
+        color=look.colour,
+        linewidth=look.width,
+        dashes=look.dashes,
+        zorder=2.1 if look.dashes else 2,  # a solid line shows through the gaps of one above it
+    )
     ax.fill_between(
         x, curve.band.low, curve.band.high, color=look.colour, alpha=0.16, linewidth=0, zorder=1.5
     )

@@ -277,7 +277,12 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> Path:
     return into
 
 
-GROW = "file = open(into / 'a.gz', 'wb', buffering=0)\nwhile True: file.write({}); time.sleep(0.02)"
+GROW = """
+file = open(into / "a.gz", "wb", buffering=0)
+for _ in range(250):
+    file.write({})
+    time.sleep(0.02)
+"""
 
 
 @pytest.mark.parametrize(

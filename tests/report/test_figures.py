@@ -115,13 +115,14 @@ def test_a_single_seed_is_not_called_a_mean(make_run):
 
 
 @pytest.mark.parametrize("draw", KINDS[:3])
-def test_labels_and_keys_never_cover_data(draw, four):
-    figure = draw(*four)
-    with style.paper():
-        figure.canvas.draw()
-        written = boxes(figure)
-    for text, box in written.items():
-        assert not any(overlap(box, ax.bbox) > 1 for ax in figure.axes), text
+def test_labels_and_keys_never_cover_data(draw, four, make_run):
+    for run in (four, make_run(experiences=4)):  # the key in a free cell, and below
+        figure = draw(*run)
+        with style.paper():
+            figure.canvas.draw()
+            written = boxes(figure)
+        for text, box in written.items():
+            assert not any(overlap(box, ax.bbox) > 1 for ax in figure.axes), text
 
 
 def lines(ax: Axes) -> dict[str, np.ndarray]:
@@ -316,14 +317,14 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from conftest import made_up
 from gtl_bench.report import figures, style
-figure = figures.forgetting(*made_up())
+figure = figures.accuracy(*made_up())
 for name in ("pdf", "png", "svg"):
     style.save(figure, Path(sys.argv[2]) / f"figure.{name}", name)
 """
 
 
 def test_files_are_the_same_to_the_last_byte_in_another_process(four, tmp_path):
-    figure = figures.forgetting(*four)
+    figure = figures.accuracy(*four)
     here = Path(__file__).parent
     subprocess.run([sys.executable, "-c", DRAW, here, tmp_path], check=True)
     for name in ("pdf", "png", "svg"):
