@@ -16,6 +16,7 @@ the loss, without a second graph, and what the task alone asks for stays visible
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ class QuadraticPenalty(SupervisedPlugin):
         self.strength = strength
         self.importance: dict[str, Tensor] = {}
         self.anchor: dict[str, Tensor] = {}
+        self._held: list[str] = []
+        self._parameters: list[nn.Parameter] = []
+        self._at_anchor = False
 
     def penalty(self, model: nn.Module) -> float:
         """The penalty's value for the model as it is."""
@@ -51,18 +55,43 @@ class QuadraticPenalty(SupervisedPlugin):
         )
         return self.strength / 2 * float(total)
 
+    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Find the parameters that are held: the model may have been adapted."""
+        trainable = _trainable(strategy.model)
+        self._held = [name for name in trainable if name in self.anchor]
+        self._parameters = [trainable[name] for name in self._held]
+        values = [parameter.detach() for parameter in self._parameters]
+        anchors = [self.anchor[name] for name in self._held]
+        self._at_anchor = all(map(torch.equal, values, anchors))
+
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Add the penalty's gradient, strength · Ω ⊙ (θ − θ*), to the task's."""
+        if self._at_anchor:
+            return
         held = [
             (parameter.grad, parameter.detach(), self.anchor[name], self.importance[name])
-            for name, parameter in _trainable(strategy.model).items()
-            if name in self.anchor and parameter.grad is not None
+            for name, parameter in zip(self._held, self._parameters)
+            if parameter.grad is not None
         ]
-        if not held:
-            return
-        gradients, parameters, anchors, importances = map(list, zip(*held))
-        moved = torch._foreach_sub(parameters, anchors)
-        torch._foreach_addcmul_(gradients, importances, moved, value=self.strength)
+        if held:
+            gradients, parameters, anchors, importances = map(list, zip(*held))
+            moved = torch._foreach_sub(parameters, anchors)
+            torch._foreach_addcmul_(gradients, importances, moved, value=self.strength)
+
+    def after_update(self, strategy: Any, **kwargs: Any) -> None:
+        """From the first update on, parameters are no longer at their anchors."""
+        self._at_anchor = False
+
+    def _consolidate(self, model: nn.Module) -> tuple[list[nn.Parameter], list[Tensor]]:
+        """Make the present parameters the anchor; returns them and their importance."""
+        trainable = _trainable(model)
+        for name, parameter in trainable.items():
+            if name not in self.anchor:
+                self.anchor[name] = torch.empty_like(parameter, requires_grad=False)
+                self.importance[name] = torch.zeros_like(parameter, requires_grad=False)
+        values = [parameter.detach() for parameter in trainable.values()]
+        torch._foreach_copy_([self.anchor[name] for name in trainable], values)
+        return list(trainable.values()), [self.importance[name] for name in trainable]
 
 
 class EWC(QuadraticPenalty):
@@ -87,46 +116,44 @@ class EWC(QuadraticPenalty):
         self.decay = decay
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        fisher = fisher_information(
-            strategy.model, strategy._criterion, strategy.experience.dataset, strategy.device
+        """Add the experience's Fisher information and move the anchor."""
+        parameters, importance = self._consolidate(strategy.model)
+        if self.decay != 1:
+            torch._foreach_mul_(importance, self.decay)
+        add_fisher_information(
+            importance,
+            strategy.model,
+            parameters,
+            strategy._criterion,
+            strategy.experience.dataset,
         )
-        for name, value in fisher.items():
-            if name in self.importance:
-                value.add_(self.importance[name], alpha=self.decay)
-            self.importance[name] = value
-        self.anchor = {
-            name: parameter.detach().clone()
-            for name, parameter in _trainable(strategy.model).items()
-        }
 
 
-def fisher_information(
-    model: nn.Module, criterion: Any, dataset: Any, device: torch.device
-) -> dict[str, Tensor]:
-    """The diagonal of the empirical Fisher information, one example at a time.
+def add_fisher_information(
+    total: Sequence[Tensor],
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    criterion: Any,
+    dataset: Any,
+) -> None:
+    """Add the diagonal of the empirical Fisher information, one example at a time.
 
     Args:
+        total: for each parameter a tensor of its shape, to which the mean over examples of the
+            squared gradient is added.
         model: evaluated in evaluation mode; its gradients are left alone.
+        parameters: of the model.
         criterion: the negative log-likelihood of labels, given logits.
         dataset: items begin with input and label.
-        device: where the model is.
-
-    Returns:
-        Name -> mean over examples of the squared gradient, in the parameter's shape.
     """
-    parameters = _trainable(model)
-    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    device = parameters[0].device
     was_training = model.training
     model.eval()
     for index in range(len(dataset)):
-        x, y = dataset[index][:2]
-        x, y = torch.as_tensor(x).unsqueeze(0), torch.as_tensor(y).unsqueeze(0)
-        loss = criterion(model(x.to(device)), y.to(device))
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
-        torch._foreach_addcmul_(list(total.values()), gradients, gradients)
+        x, y = (torch.as_tensor(value).unsqueeze(0).to(device) for value in dataset[index][:2])
+        gradients = torch.autograd.grad(criterion(model(x), y), parameters)
+        torch._foreach_addcmul_(list(total), gradients, gradients, value=1 / len(dataset))
     model.train(was_training)
-    torch._foreach_div_(list(total.values()), len(dataset))
-    return total
 
 
 class SynapticIntelligence(QuadraticPenalty):
@@ -148,40 +175,46 @@ class SynapticIntelligence(QuadraticPenalty):
         if not damping > 0:
             raise ValueError(f"SI's damping is {damping}; it must be above 0")
         self.damping = damping
+        self._all: list[nn.Parameter] = []
+        self._start: list[Tensor] = []
+        self._previous: list[Tensor] = []
+        self._gradient: list[Tensor] = []
+        self._path_integral: list[Tensor] = []
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        self._start = [p.detach().clone() for p in _trainable(strategy.model).values()]
-        self._previous = [value.clone() for value in self._start]
-        self._gradient = [torch.zeros_like(value) for value in self._start]
-        self._path_integral = [torch.zeros_like(value) for value in self._start]
-
-    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        torch._foreach_copy_(
-            self._previous, [p.detach() for p in _trainable(strategy.model).values()]
-        )
+        """Begin a path."""
+        super().before_training_exp(strategy, **kwargs)
+        parameters = list(_trainable(strategy.model).values())
+        if [p.shape for p in parameters] != [start.shape for start in self._start]:
+            self._start = [torch.empty_like(p, requires_grad=False) for p in parameters]
+            self._previous = [torch.empty_like(start) for start in self._start]
+            self._gradient = [torch.empty_like(start) for start in self._start]
+            self._path_integral = [torch.empty_like(start) for start in self._start]
+        self._all = parameters
+        torch._foreach_copy_(self._start, [p.detach() for p in parameters])
+        torch._foreach_copy_(self._previous, self._start)
+        torch._foreach_zero_(self._path_integral)
 
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-        parameters = _trainable(strategy.model).values()
-        torch._foreach_copy_(self._gradient, [_gradient_of(p) for p in parameters])
+        """Keep the task's gradient, before the penalty's is added to it."""
+        torch._foreach_copy_(self._gradient, [_gradient_of(p) for p in self._all])
         super().after_backward(strategy, **kwargs)
 
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        # Here rather than after the update, so that a guided update counts as it was made.
-        parameters = [p.detach() for p in _trainable(strategy.model).values()]
+        """Go along the path: here, after all that follows an update, such as a guide."""
+        parameters = [p.detach() for p in self._all]
         torch._foreach_sub_(self._previous, parameters)
         torch._foreach_addcmul_(self._path_integral, self._gradient, self._previous)
+        torch._foreach_copy_(self._previous, parameters)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        parameters = _trainable(strategy.model)
-        for (name, parameter), start, omega in zip(
-            parameters.items(), self._start, self._path_integral
-        ):
-            way = parameter.detach() - start
-            gained = omega.clamp(min=0) / (way.square() + self.damping)
-            if name in self.importance:
-                gained += self.importance[name]
-            self.importance[name] = gained
-            self.anchor[name] = parameter.detach().clone()
+        """Turn the path into importance and move the anchor."""
+        parameters, importance = self._consolidate(strategy.model)
+        way = torch._foreach_sub([p.detach() for p in parameters], self._start)
+        torch._foreach_mul_(way, way)
+        torch._foreach_add_(way, self.damping)
+        torch._foreach_clamp_min_(self._path_integral, 0.0)
+        torch._foreach_addcdiv_(importance, self._path_integral, way)
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
