@@ -338,7 +338,7 @@ class _Bar:
 
 
 def _complain(text: str) -> None:
-    typer.echo(f"gtl-bench: {text}", err=True)
+    typer.echo(f"gtl-bench: {' '.join(text.split())}", err=True)
 
 
 def main() -> None:

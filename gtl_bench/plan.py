@@ -45,6 +45,7 @@ NUMERIC_MODULES = (
     "models",
     "records",
     "regularizers",
+    "rehearsal",
     "rng",
     "scenario",
     "source",

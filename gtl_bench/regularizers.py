@@ -1,7 +1,7 @@
-"""EWC and synaptic intelligence with bounded memory, for streams of many small experiences.
+"""EWC, synaptic intelligence and MAS with bounded memory, for streams of small experiences.
 
-Both add a quadratic penalty that holds each parameter near an anchor, the more so the more
-important it was. Avalanche ships plugins for both; these take their place for reasons that
+All add a quadratic penalty that holds each parameter near an anchor, the more so the more
+important it was. Avalanche ships plugins for them; these take their place for reasons that
 `tests/test_regularizers.py` shows:
 
 - On the CPU, `SynapticIntelligencePlugin` of Avalanche 0.6 keeps views of the parameters where it
@@ -16,7 +16,7 @@ the loss, without a second graph, and what the task alone asks for stays visible
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -146,13 +146,20 @@ def add_fisher_information(
         criterion: the negative log-likelihood of labels, given logits.
         dataset: items begin with input and label.
     """
+    for gradients in _single_gradients(model, parameters, dataset, criterion):
+        torch._foreach_addcmul_(list(total), gradients, gradients, value=1 / len(dataset))
+
+
+def _single_gradients(
+    model: nn.Module, parameters: Sequence[nn.Parameter], dataset: Any, loss: Any
+) -> Iterator[tuple[Tensor, ...]]:
+    """The gradients of loss(output, label) at each example, in evaluation mode."""
     device = parameters[0].device
     was_training = model.training
     model.eval()
     for index in range(len(dataset)):
         x, y = (torch.as_tensor(value).unsqueeze(0).to(device) for value in dataset[index][:2])
-        gradients = torch.autograd.grad(criterion(model(x), y), parameters)
-        torch._foreach_addcmul_(list(total), gradients, gradients, value=1 / len(dataset))
+        yield torch.autograd.grad(loss(model(x), y), parameters)
     model.train(was_training)
 
 
@@ -215,6 +222,42 @@ class SynapticIntelligence(QuadraticPenalty):
         torch._foreach_add_(way, self.damping)
         torch._foreach_clamp_min_(self._path_integral, 0.0)
         torch._foreach_addcdiv_(importance, self._path_integral, way)
+
+
+class MAS(QuadraticPenalty):
+    """Memory aware synapses: importance is how much a parameter sways the outputs.
+
+    After each experience the importance becomes α · Ω + (1 − α) · M, with M the mean over the
+    experience's examples of |∂‖f(x)‖²/∂θ|, and the present parameters become the anchor. Labels
+    play no part.
+
+    Source: Aljundi et al., ECCV 2018, equations 3 and 4. Avalanche's plugin takes the gradient of a
+    mini-batch's mean for that of single examples, and raises where a loss is exactly 0.
+
+    Args:
+        mas_lambda: the penalty's factor λ (the loss has λ · Σ Ω (θ − θ*)²), at or above 0.
+        alpha: how much of the old importance stays, in [0, 1].
+    """
+
+    def __init__(self, mas_lambda: float, alpha: float = 0.5) -> None:
+        super().__init__(2 * mas_lambda)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"MAS's alpha is {alpha}; it must lie in [0, 1]")
+        self.alpha = alpha
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Mix in the experience's importance and move the anchor."""
+        first = not self.anchor
+        parameters, importance = self._consolidate(strategy.model)
+        dataset = strategy.experience.dataset
+        torch._foreach_mul_(importance, 0.0 if first else self.alpha)
+        share = (1.0 if first else 1 - self.alpha) / len(dataset)
+        for gradients in _single_gradients(strategy.model, parameters, dataset, _squared_norm):
+            torch._foreach_add_(importance, torch._foreach_abs(gradients), alpha=share)
+
+
+def _squared_norm(output: Tensor, y: Tensor) -> Tensor:
+    return output.square().sum()
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

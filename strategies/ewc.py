@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @strategy(
     "ewc",
     label="EWC",
-    search={"lr": Log(1e-3, 3e-1), "ewc_lambda": Log(1e0, 1e5), "decay": Linear(0.5, 1.0)},
+    search={"lr": Log(1e-5, 1e0), "ewc_lambda": Log(1e0, 1e5), "decay": Linear(0.5, 1.0)},
 )
 def ewc(source: Source, ewc_lambda: float = 100.0, decay: float = 1.0) -> Plugins:
     """Elastic weight consolidation, online."""

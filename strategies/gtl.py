@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Control = Callable[[Guide, torch.Generator], Guide]
 
-SEARCH = {"lr": Log(1e-3, 3e-1)}
+SEARCH = {"lr": Log(1e-5, 1e0)}
 
 
 def guided(

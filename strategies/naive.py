@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gtl_bench.source import Plugins, Source
 
 
-@strategy("naive", label="Naive", search={"lr": Log(1e-3, 3e-1)})
+@strategy("naive", label="Naive", search={"lr": Log(1e-5, 1e0)})
 def naive(source: Source) -> Plugins:
     """Naive fine-tuning: the optimizer alone."""
     return []

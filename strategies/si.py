@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @strategy(
     "si",
     label="SI",
-    search={"lr": Log(1e-3, 3e-1), "si_lambda": Log(1e-3, 1e2), "damping": Log(1e-3, 1e0)},
+    search={"lr": Log(1e-5, 1e0), "si_lambda": Log(1e-3, 1e2), "damping": Log(1e-3, 1e0)},
 )
 def si(source: Source, si_lambda: float = 0.1, damping: float = 0.1) -> Plugins:
     """Synaptic intelligence."""

@@ -11,7 +11,7 @@ from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
 from torch import Tensor, nn
 
 from gtl_bench.learner import Learner, stream_of
-from gtl_bench.regularizers import EWC, SynapticIntelligence, add_fisher_information
+from gtl_bench.regularizers import EWC, MAS, SynapticIntelligence, add_fisher_information
 
 
 @pytest.fixture
@@ -157,7 +157,24 @@ def test_avalanches_si_does_nothing_on_the_cpu_and_ours_does(
     assert max(float(value.max()) for value in ours.importance.values()) > 0
 
 
-@pytest.mark.parametrize("plugin", [EWC(10.0), SynapticIntelligence(1.0)], ids=["ewc", "si"])
+def test_mas_is_the_mean_of_absolute_single_gradients(
+    model: nn.Module, experiences: list[tuple[Tensor, Tensor]]
+) -> None:
+    plugin = MAS(1.0, alpha=0.25)
+    trained(model, experiences[:2], plugin, lr=0.0)
+
+    def mean_of(x: Tensor) -> Tensor:
+        """For ‖Wh + b‖², the gradient at the last layer's bias is 2(Wh + b)."""
+        return torch.stack([(2 * model(x[i : i + 1])[0]).abs() for i in range(len(x))]).mean(0)
+
+    first, second = mean_of(experiences[0][0]), mean_of(experiences[1][0])
+    expected = 0.25 * first + 0.75 * second
+    assert torch.allclose(plugin.importance["2.bias"], expected.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "plugin", [EWC(10.0), SynapticIntelligence(1.0), MAS(1.0)], ids=["ewc", "si", "mas"]
+)
 def test_penalty_is_above_zero_in_mid_stream(
     plugin: Any, model: nn.Module, experiences: list[tuple[Tensor, Tensor]]
 ) -> None:
@@ -175,7 +192,13 @@ def test_penalty_is_above_zero_in_mid_stream(
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: EWC(-1.0), lambda: EWC(1.0, decay=1.5), lambda: SynapticIntelligence(1.0, 0.0)]
+    "make",
+    [
+        lambda: EWC(-1.0),
+        lambda: EWC(1.0, decay=1.5),
+        lambda: SynapticIntelligence(1.0, 0.0),
+        lambda: MAS(1.0, 2.0),
+    ],
 )
 def test_values_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="must"):

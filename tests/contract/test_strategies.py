@@ -27,7 +27,10 @@ from gtl_bench.scenario import Scenario
 from gtl_bench.source import Source
 from gtl_bench.stream import Course, learn
 
-STRATEGIES = discover().strategies
+REGISTRY = discover()
+#: Compositions stand for all others: a penalty, a path integral and a buffer beside a guide.
+COMPOSED = ("gtl+ewc", "gtl+si", "gtl+replay")
+STRATEGIES = REGISTRY.strategies | {name: REGISTRY.strategy(name) for name in COMPOSED}
 
 #: Settings under which a check takes no time; they make nothing easier.
 QUICK: dict[str, Any] = {"n_scouts": 3, "n_classes": 2}
@@ -123,7 +126,7 @@ def test_its_settings_are_documented_searchable_and_in_range(recipe: StrategyRec
     assert recipe.summary.endswith(".")
     assert len(recipe.summary) <= 76, "`list` gives it a line"
     assert len(recipe.label) <= 24, "legends have little room"
-    assert re.fullmatch(r"[a-z0-9-]+", recipe.name)
+    assert re.fullmatch(r"[a-z0-9-]+(\+[a-z0-9-]+)*", recipe.name)
     check_learner(recipe.name, recipe.defaults)
     assert set(recipe.search) <= set(recipe.defaults)
     for key, space in recipe.search.items():
