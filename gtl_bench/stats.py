@@ -62,9 +62,9 @@ def mean_interval(values: Array) -> Interval:
 def signed_rank_p(differences: Array) -> float:
     """Two-sided p of Wilcoxon's signed-rank test that paired differences lie evenly around 0.
 
-    Differences of 0 are dropped, as Wilcoxon did. Up to 13 others the p is exact, ties included
-    (all assignments of signs are counted); beyond, it is exact without ties and a normal
-    approximation with them. Wilcoxon, "Individual comparisons by ranking methods", Biometrics
+    Differences of 0 are dropped, as Wilcoxon did. The p is exact, ties included: it counts all
+    assignments of signs to the ranks. scipy's is exact without ties alone, but for one that is a
+    thousand times slower. Wilcoxon, "Individual comparisons by ranking methods", Biometrics
     Bulletin 1945.
 
     Args:
@@ -78,9 +78,14 @@ def signed_rank_p(differences: Array) -> float:
     differences = differences[differences != 0]
     if len(differences) < 2:
         return 1.0
-    if len(differences) <= 13:  # 2¹³ assignments are fewer than the method would draw at random
-        return float(stats.wilcoxon(differences, method=stats.PermutationMethod()).pvalue)
-    return float(stats.wilcoxon(differences).pvalue)
+    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)  # halves are of ties
+    total, positive = ranks.sum(), ranks[differences > 0].sum()
+    shares = np.zeros(total + 1)  # of the assignments, by the sum of the ranks that are positive
+    shares[0] = 1
+    for rank in ranks:
+        shares = (shares + np.roll(shares, rank)) / 2
+    as_far = np.abs(2 * np.arange(total + 1) - total) >= abs(2 * positive - total)
+    return float(min(1.0, shares[as_far].sum()))
 
 
 def smallest_p(pairs: int, comparisons: int = 1) -> float:

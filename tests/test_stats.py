@@ -123,9 +123,19 @@ def test_signed_rank_p_is_exact(differences):
 
 
 def test_signed_rank_p_agrees_with_scipy_without_ties():
-    differences = np.random.default_rng(1).normal(0.3, 1, 20)
-    expected = scipy_stats.wilcoxon(differences, method="exact").pvalue
-    assert stats.signed_rank_p(differences) == pytest.approx(expected)
+    rng = np.random.default_rng(1)
+    for pairs in (2, 5, 13, 20, 50):
+        differences = rng.normal(0.3, 1, pairs)
+        expected = scipy_stats.wilcoxon(differences, method="exact").pvalue
+        assert stats.signed_rank_p(differences) == pytest.approx(expected)
+
+
+def test_signed_rank_p_with_ties_is_that_of_all_assignments_of_signs():
+    rng = np.random.default_rng(2)
+    for pairs in (3, 6, 9, 12):
+        differences = rng.integers(-3, 6, pairs) / 100
+        told_apart = differences[differences != 0]
+        assert stats.signed_rank_p(differences) == pytest.approx(signed_rank_by_hand(told_apart))
 
 
 def test_signed_rank_p_drops_zeros_and_sees_ties_through_rounding():
@@ -138,7 +148,7 @@ def test_signed_rank_p_drops_zeros_and_sees_ties_through_rounding():
     assert stats.signed_rank_p(np.array([0.4])) == 1
 
 
-@pytest.mark.parametrize("pairs", range(2, 14))
+@pytest.mark.parametrize("pairs", range(2, 31))
 def test_the_smallest_p_is_reached_and_never_undercut(pairs):
     one_sided = np.arange(1, pairs + 1) / 100
     assert stats.signed_rank_p(one_sided) == pytest.approx(stats.smallest_p(pairs))
