@@ -18,6 +18,7 @@ import typer
 from gtl_bench.errors import GTLBenchError, UsageError
 
 if TYPE_CHECKING:
+    from gtl_bench.report.verdict import Verdict
     from gtl_bench.runner import Plan, Progress
 
 app = typer.Typer(
@@ -192,6 +193,18 @@ def report(
         _report(RunFolder(path))
 
 
+@app.command()
+def verdict(
+    run_folder: Annotated[Path, typer.Argument(help="The folder that a run left.")],
+    focus: Annotated[str, typer.Option(metavar="NAME", help="The strategy to judge.")] = "gtl",
+) -> None:
+    """Say in plain sentences what a run shows of one strategy."""
+    from gtl_bench.report.run import judge
+    from gtl_bench.store import RunFolder
+
+    _show_verdict(judge(RunFolder(run_folder), focus))
+
+
 @app.command("list")
 def list_() -> None:
     """Name the strategies and benchmarks, a line each."""
@@ -262,6 +275,14 @@ def _report(folder: Any) -> None:
     for row in short.rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _show_verdict(judged: Verdict) -> None:
+    """The headline, the sentences, and the rule that they follow."""
+    typer.secho(judged.headline, bold=True)
+    typer.echo(judged.caption)
+    for text in (*(f"- {sentence}" for sentence in judged.sentences), *judged.notes):
+        typer.echo(text)
 
 
 def _announce_stand_in(planned: Plan) -> None:

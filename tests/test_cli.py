@@ -98,6 +98,10 @@ def test_run_leaves_records_tables_and_figures(call: Call, tmp_path: Path) -> No
         cell["seconds"] for cell in manifest["cells"]
     ]
     assert call("report", str(folder))[0] == 0
+    status, out, _ = call("verdict", str(folder), "--focus=ewc")
+    assert status == 0
+    assert out.startswith("Too few seeds to tell EWC from Naive: 2, where a test of 2 comparisons")
+    assert "EWC ends " in out
 
     # A broken file is one line and leaves the others' results whole.
     (tmp_path / "broken.py").write_text("raise ImportError('not today')")
@@ -144,6 +148,8 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["run", "split-digits", "--tuned", "nowhere.toml"], "nowhere.toml can't be read"),
         (["run", "split-digits", "--out", "file/run"], "can't write to file/run"),
         (["report", "nowhere"], "nowhere is no run folder"),
+        (["verdict", "nowhere"], "nowhere is no run folder"),
+        (["verdict"], "Missing argument"),
         (["data", "mnits"], "did you mean 'mnist'"),
         (["tune", "split-digits", "--trials", "0"], "'--trials'"),
     ],

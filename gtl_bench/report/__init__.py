@@ -41,8 +41,8 @@ def write_report(
         out_dir: made if it is not there.
         formats: of the figures.
         column: the figures' width: of one column of a paper or of both.
-        focus: the strategy that the others are compared with; without it in the run, or nothing
-            beside it, that table is left out.
+        focus: the strategy that is judged and that the others are compared with; without it in
+            the run, or nothing beside it, verdict and differences are left out.
 
     Returns:
         The files written.
@@ -88,6 +88,7 @@ def _tables(
 ) -> Iterator[tuple[str, Writer]]:
     """The name of each table's file, and what writes it."""
     from gtl_bench.report import tables
+    from gtl_bench.report.verdict import to_text, verdict
 
     yield "tables/cells.csv", partial(_write_csv, scalars)
     matrix = tables.accuracy_matrix(records, info).set_index("strategy")
@@ -96,6 +97,8 @@ def _tables(
     both = [(summary, tables.summary_table(summary, records, info))]
     names = [strategy.name for strategy in info.strategies]
     if focus in names and len(names) > 1:
+        judged = verdict(scalars, records, info, focus)
+        yield "tables/verdict.md", partial(_write_text, to_text(judged))
         differences = tables.differences(scalars, info, focus)
         text = tables.differences_table(differences, records, info, focus)
         both.append((differences, text))

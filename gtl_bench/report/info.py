@@ -56,6 +56,10 @@ class RunInfo:
         if any(start >= end for start, end in zip(starts, self.boundaries, strict=False)):
             raise ValueError(f"the boundaries {self.boundaries} must rise from above 0")
 
+    def label(self, name: str) -> str:
+        """How a strategy of the run is called."""
+        return next(strategy.label for strategy in self.strategies if strategy.name == name)
+
     def seeds_text(self, counts: Mapping[str, int]) -> str:
         """How many seeds there are of how many asked for, such as "3 of 5 seeds".
 

@@ -177,7 +177,7 @@ def summary_table(
     ]
     seeds = info.seeds_text({str(name): int(n) for name, n in numbers["seeds"].items()})
     spread = "mean ± 95 % interval (Student's t) over" if numbers["seeds"].max() > 1 else "from"
-    notes = [*_base_notes(records), *_diverged_notes(records, info)]
+    notes = [*_base_notes(records), *diverged_notes(records, info)]
     if HALF_LIFE in {metric.name for metric in shown}:
         notes.insert(
             0,
@@ -189,7 +189,7 @@ def summary_table(
     return Table(
         name="summary",
         caption=f"{info.title}, {info.regime}: {spread} {seeds}. "
-        f"Chance is {_percent(info.chance)} %.",
+        f"Chance is {percent(info.chance)} %.",
         header=("Strategy", *(_header(metric) for metric in shown)),
         rows=tuple(rows),
         notes=tuple(notes),
@@ -213,7 +213,7 @@ def differences_table(
         focus: name of the strategy that the others are subtracted from.
         metric: a metric whose unit is percent.
     """
-    label = next(strategy.label for strategy in info.strategies if strategy.name == focus)
+    label = info.label(focus)
     family = int(numbers["p"].notna().sum())
     most = int(numbers["pairs"].max())
     pairs = {str(name): int(n) for name, n in numbers["pairs"].items()}
@@ -240,7 +240,7 @@ def differences_table(
         caption=caption,
         header=(f"{label} less …", "Difference (points)", "p", "Better", "Seeds"),
         rows=rows,
-        notes=(*_power_notes(most, family), *_diverged_notes(records, info)),
+        notes=(*_power_notes(most, family), *diverged_notes(records, info)),
     )
 
 
@@ -297,11 +297,12 @@ def _summary_text(row: pd.Series, metric: Metric, longest: int) -> str:
 
 def _interval(mean: float, high: float, sign: bool = False) -> str:
     """The mean with half of its interval's width, where it has one."""
-    text = _percent(mean, sign)
-    return text if np.isnan(high) else f"{text} ± {_percent(high - mean)}"
+    text = percent(mean, sign)
+    return text if np.isnan(high) else f"{text} ± {percent(high - mean)}"
 
 
-def _percent(share: float, sign: bool = False) -> str:
+def percent(share: float, sign: bool = False) -> str:
+    """A share as a number of percent with one decimal; a dash for NaN."""
     if np.isnan(share):
         return NOTHING
     text = f"{100 * share:+.1f}" if sign else f"{100 * share:.1f}"
@@ -320,6 +321,11 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_equation(value: float) -> str:
+    """A p value within a sentence, such as "p = 0.023" or "p < 0.001"."""
+    return f"p {_p(value)}" if value < 0.001 else f"p = {_p(value)}"
+
+
 def _share(value: float) -> str:
     return NOTHING if np.isnan(value) else f"{value:.2f}"
 
@@ -331,11 +337,11 @@ def _base_notes(records: pd.DataFrame) -> list[str]:
         table = metrics.curves(records, metric)
         if not table.empty:
             per_seed = table[0].groupby(level="seed").mean()
-            parts.append(f"{_percent(per_seed.mean())} % on {where}")
+            parts.append(f"{percent(per_seed.mean())} % on {where}")
     return [f"The base, before the stream: {', '.join(parts)}."]
 
 
-def _diverged_notes(records: pd.DataFrame, info: RunInfo) -> list[str]:
+def diverged_notes(records: pd.DataFrame, info: RunInfo) -> list[str]:
     """Which runs broke, and how they count."""
     steps = metrics.diverged(records)
     runs = Counter(metrics.curves(records, "accuracy").index.get_level_values("strategy"))

@@ -319,6 +319,7 @@ def test_report_writes_what_it_says(four, tmp_path):
         ),
         "tables/accuracy_matrix.csv",
         "tables/cells.csv",
+        "tables/verdict.md",
     }
     summary = pd.read_csv(tmp_path / "new/report/tables/summary.csv", index_col="strategy")
     pd.testing.assert_frame_equal(summary, summary_of(records, info), check_exact=True)
