@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import multiprocessing
+import os
+import platform
 import random
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platformdirs import user_cache_path
+
+from gtl_bench.environment import environment
 from gtl_bench.errors import GTLBenchError, RunError, UsageError
 from gtl_bench.rng import Rng, derived_seed
 
 if TYPE_CHECKING:
-    from gtl_bench.recipes import Registry
+    from gtl_bench.recipes import RecipeFile, Registry
     from gtl_bench.scenario import Scenario
+    from gtl_bench.source import Cache
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,10 @@ class Cell:
         every_step: evaluate after each example; else only before the first and after the last.
         scenario_key: identifies benchmark, parameters, data, code and seed.
         key: identifies the cell.
+        environment: what it is computed with; a worker whose own differs refuses it.
         recipe_files: files of the user's that hold recipes.
-        data_folder: where data sets are.
-        cache_folder: where source phases are kept.
+        data_folder: where the worker finds data sets, or None for its own place.
+        cache_folder: where the worker keeps source phases, or None for its own place.
     """
 
     title: str
@@ -52,9 +63,10 @@ class Cell:
     every_step: bool
     scenario_key: str
     key: str
-    recipe_files: tuple[Path, ...]
-    data_folder: Path
-    cache_folder: Path
+    environment: Mapping[str, str]
+    recipe_files: tuple[RecipeFile, ...]
+    data_folder: Path | None
+    cache_folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,7 @@ class Result:
         error: one line, or None.
         exit_status: what the command line ends with because of the error.
         seconds: wall time.
+        damaged: cache entries that were set aside and computed again.
     """
 
     cell: Cell
@@ -74,28 +87,45 @@ class Result:
     error: str | None = None
     exit_status: int = 1
     seconds: float = 0.0
+    damaged: tuple[Path, ...] = ()
+
+
+#: A cell pins the state of its process, so a process computes one at a time.
+_alone = threading.Lock()
 
 
 def compute(cell: Cell) -> Result:
     """Compute a cell. Raises nothing: an error is part of the result."""
-    start = time.perf_counter()
-    try:
-        with _global_state(derived_seed(cell.seed, f"global {cell.strategy}")):
-            records = _records(cell)
-    except GTLBenchError as error:
-        return Result(cell, None, str(error), error.exit_status)
-    except Exception as error:
-        from gtl_bench.recipes import one_line
+    from gtl_bench.recipes import one_line
+    from gtl_bench.source import Cache
 
-        return Result(cell, None, one_line(error))
-    return Result(cell, records, seconds=time.perf_counter() - start)
+    cache = Cache(cell.cache_folder or default_cache_folder())
+    with _alone:
+        start = time.perf_counter()
+        try:
+            with _pinned(derived_seed(cell.seed, f"global {cell.strategy}")):
+                records = _records(cell, cache)
+        except GTLBenchError as error:
+            return Result(cell, None, str(error), error.exit_status, damaged=tuple(cache.damaged))
+        except BaseException as error:  # a recipe may raise SystemExit as well
+            return Result(cell, None, one_line(error), damaged=tuple(cache.damaged))
+        seconds = time.perf_counter() - start
+    return Result(cell, records, seconds=seconds, damaged=tuple(cache.damaged))
 
 
-def _records(cell: Cell) -> bytes:
+def default_cache_folder() -> Path:
+    """Where source phases are kept: `GTL_BENCH_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("GTL_BENCH_CACHE")
+    return Path(chosen).absolute() if chosen else user_cache_path("gtl-bench") / "source"
+
+
+def _records(cell: Cell, cache: Cache) -> bytes:
+    from gtl_bench.checks import OutputSize
     from gtl_bench.records import to_parquet
-    from gtl_bench.source import Cache, Source
+    from gtl_bench.source import Source
     from gtl_bench.stream import learn
 
+    _check_environment(cell)
     rng = Rng(cell.seed)
     scenario = _scenario(
         cell.benchmark,
@@ -104,14 +134,12 @@ def _records(cell: Cell) -> bytes:
         cell.recipe_files,
         cell.data_folder,
     )
-    source = Source(
-        scenario, rng, key=cell.scenario_key, cache=Cache(cell.cache_folder), device=cell.device
-    )
-    plugins = _plugins(cell, source)
+    source = Source(scenario, rng, key=cell.scenario_key, cache=cache, device=cell.device)
+    model = source.model
     course = learn(
         scenario,
-        source.model,
-        plugins,
+        model,
+        [*_plugins(cell, source), OutputSize(model, scenario.test, cell.strategy)],
         cell.strategy_settings,
         rng,
         cell.device,
@@ -158,13 +186,29 @@ def _plugins(cell: Cell, source: Any) -> list[Any]:
     return plugins
 
 
+def _check_environment(cell: Cell) -> None:
+    """Refuse a cell whose numbers would be others here.
+
+    Raises:
+        RunError: if code, libraries or machine are not those that the run was planned with.
+    """
+    registry = _registry(cell.recipe_files)
+    here = environment(registry.benchmark(cell.benchmark), registry.strategy(cell.strategy))
+    other = [name for name, value in cell.environment.items() if here.get(name) != value]
+    if other:
+        raise RunError(
+            f"the worker on {platform.node()} has another {', '.join(other)} than the run was "
+            "planned with: install the same there, or repeat the command if you edited it."
+        )
+
+
 @functools.lru_cache(maxsize=1)
-def _registry(files: tuple[Path, ...]) -> Registry:
-    from gtl_bench.recipes import discover, load_file
+def _registry(files: tuple[RecipeFile, ...]) -> Registry:
+    from gtl_bench.recipes import discover
 
     registry = discover()
     for file in files:
-        for recipe in load_file(file):
+        for recipe in file.recipes():
             registry.add(recipe)
     return registry
 
@@ -174,8 +218,8 @@ def _scenario(
     name: str,
     settings: tuple[tuple[str, Any], ...],
     seed: int,
-    files: tuple[Path, ...],
-    data_folder: Path,
+    files: tuple[RecipeFile, ...],
+    data_folder: Path | None,
 ) -> Scenario:
     """The benchmark as this seed draws it.
 
@@ -200,41 +244,59 @@ def _scenario(
 
 
 @functools.lru_cache(maxsize=1)
-def _data(folder: Path) -> Any:
+def _data(folder: Path | None) -> Any:
     from gtl_bench.data import DataFolder
 
     return DataFolder(folder, download=False)
 
 
 @contextlib.contextmanager
-def _global_state(seed: int) -> Iterator[None]:
-    """Pin the global random state, for plugins of others that draw from it, and restore it."""
+def _pinned(seed: int) -> Iterator[None]:
+    """Pin what a cell's numbers may depend on beside the cell, and restore it.
+
+    That is the number of threads, and the global random state for plugins of others that draw from
+    it.
+    """
     import numpy as np
     import torch
 
+    from gtl_bench.checks import reseeding_refused
+
+    threads = torch.get_num_threads()
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(1)
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - it is the global state that is meant
         random.seed(seed)
         try:
-            yield
+            with reseeding_refused():
+                yield
         finally:
+            torch.set_num_threads(threads)
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
 
 
 def prepare_worker() -> None:
-    """Set up a worker process: one thread, and Ctrl-C is the driver's to handle."""
-    import signal
-
-    import torch
-
+    """Set up a worker process: Ctrl-C is the driver's to handle, and it ends with the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
 
 
-def lost(cell: Cell) -> Result:
-    """The result of a cell whose worker died."""
-    error = RunError("its worker process died (killed, or out of memory).")
-    return Result(cell, None, str(error), error.exit_status)
+def _end_with_driver() -> None:
+    """End this process when the driver was killed; it would wait for work for ever."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
+
+
+def lost(cell: Cell, error: BaseException) -> Result:
+    """The result of a cell of which nothing came back, because of an error of the executor's."""
+    from gtl_bench.recipes import one_line
+
+    # KilledWorker is dask's, which need not be installed.
+    if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+        return Result(cell, None, "its worker process died (killed, or out of memory).")
+    return Result(cell, None, one_line(error))

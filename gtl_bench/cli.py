@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gtl_bench.errors import GTLBenchError, UsageError
+from gtl_bench.errors import GTLBenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from gtl_bench.plan import Plan
     from gtl_bench.report.verdict import Verdict
-    from gtl_bench.runner import Plan, Progress
+    from gtl_bench.runner import Progress
+    from gtl_bench.store import RunFolder
 
 app = typer.Typer(
     help="Compare continual-learning strategies on streams of single examples.",
@@ -51,6 +56,21 @@ DataFolderOption = Annotated[
 ]
 
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
+]
+
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Compute on a dask cluster: its scheduler's address, or local:N.",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def run(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name; see `list`.")],
@@ -63,10 +83,8 @@ def run(
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0 on.")] = 5,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
-    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,15 +112,25 @@ def run(
     ] = False,
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute finished cells again.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STRATEGY:SEED", help="Compute just this cell.", show_default=False),
+    ] = None,
 ) -> None:
     """Compare strategies on a benchmark; leaves records, tables and figures in a folder."""
+    from dataclasses import replace
+
+    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.plan import Request, plan
+    from gtl_bench.plan import only as only_cell
     from gtl_bench.recipes import discover
-    from gtl_bench.runner import local_executor, manifest
+    from gtl_bench.runner import manifest
     from gtl_bench.runner import run as run_plan
     from gtl_bench.store import RunFolder
 
+    data = DataFolder(data_dir)
+    executor = _executor(workers, dask)
     request = Request(
         benchmark=benchmark,
         strategies=_names(strategies),
@@ -113,29 +141,30 @@ def run(
         matched=tuple(matched or ()),
         device=_device(device),
         require_data=require_data,
+        # Where nothing is said, a cluster's workers look in their own places.
+        data_folder=None if dask and data_dir is None else data.path,
+        cache_folder=None if dask else default_cache_folder(),
     )
-    planned = plan(request, discover(), DataFolder(data_dir))
+    planned = plan(request, discover(), data)
+    todo = replace(planned, cells=only_cell(planned, only)) if only else planned
     folder = RunFolder(out or Path("results") / planned.title)
     folder.prepare()
     if planned.setup.stand_in_reason:
         _announce_stand_in(planned)
     for broken in planned.broken:
         _complain(f"left out: {broken.reason}")
-    folder.write_manifest(manifest(planned, folder, request, {}))
-    with _Bar(planned.title) as bar:
-        progress = run_plan(
-            planned,
-            folder,
-            lambda: local_executor(min(workers or os.cpu_count() or 1, len(planned.cells))),
-            bar.show,
-            fresh,
-        )
-    folder.write_manifest(manifest(planned, folder, request, progress.seconds))
-    for path in folder.damaged():
-        _complain(f"damaged and set aside: {path}")
-    if progress.done > len(progress.failed):
-        _report(folder)
-    _finish(planned, folder, progress)
+    with folder.reserved(lambda: _complain(f"waiting for another run in {folder.path} to end")):
+        folder.write_manifest(manifest(planned, folder, request, {}))
+        with _Bar(planned.title) as bar:
+            progress = run_plan(todo, folder, executor, bar.show, fresh)
+        try:
+            folder.write_manifest(manifest(planned, folder, request, progress.seconds))
+            if progress.finished:
+                _report(folder)
+                typer.echo(f"{planned.title}: records, tables, figures are in {folder.path}")
+        except GTLBenchError as error:
+            progress.stopped = progress.stopped or error
+    _finish(planned, folder, progress, only is not None)
 
 
 @app.command()
@@ -146,10 +175,8 @@ def tune(
     ] = "",
     trials: Annotated[int, typer.Option(min=1, help="Trials for each strategy.")] = 24,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds each trial is averaged over.")] = 4,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
-    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder [default: results/tuning/BENCHMARK].", show_default=False),
@@ -158,25 +185,32 @@ def tune(
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
 ) -> None:
     """Search hyperparameters, with the same number of trials for every strategy."""
+    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
-    from gtl_bench.runner import local_executor
     from gtl_bench.store import RunFolder
     from gtl_bench.tuning import tune as search
 
+    data = DataFolder(data_dir)
+    executor = _executor(workers, dask)
     folder = RunFolder(out or Path("results") / "tuning" / benchmark)
     folder.prepare()
-    with _Bar(f"tuning on {benchmark}") as bar:
+    with (
+        folder.reserved(lambda: _complain(f"waiting for another run in {folder.path} to end")),
+        _Bar(f"tuning on {benchmark}") as bar,
+    ):
         path = search(
             benchmark,
             _names(strategies),
             discover(),
-            DataFolder(data_dir),
+            data,
             trials=trials,
             seeds=seeds,
             folder=folder,
-            executor=lambda: local_executor(workers or os.cpu_count() or 1),
+            executor=executor,
             device=_device(device),
+            data_folder=None if dask and data_dir is None else data.path,
+            cache_folder=None if dask else default_cache_folder(),
             on_progress=bar.show,
         )
     typer.echo(f"tuned values are in {path}; use them with: run {benchmark} --tuned {path}")
@@ -241,6 +275,21 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _executor(workers: int | None, dask: str | None) -> Callable[[], Executor]:
+    """What makes executors, on this machine or on a dask cluster.
+
+    Raises:
+        UsageError: if both are asked for, or dask can't be used.
+    """
+    from gtl_bench.executors import LocalExecutor, dask_executor
+
+    if dask is None:
+        return lambda: LocalExecutor(workers or os.cpu_count() or 1)
+    if workers is not None:
+        raise UsageError("--workers is for this machine's workers: leave it out with --dask.")
+    return dask_executor(dask)
+
+
 def _device(device: Device) -> str:
     """The device meant: `auto` is a GPU where there is one.
 
@@ -261,7 +310,7 @@ def _device(device: Device) -> str:
     return "cpu"
 
 
-def _report(folder: Any) -> None:
+def _report(folder: RunFolder) -> None:
     """Write figures and tables of a run and print the short table."""
     from rich.console import Console
     from rich.table import Table
@@ -300,30 +349,33 @@ def _announce_stand_in(planned: Plan) -> None:
     )
 
 
-def _finish(planned: Plan, folder: Any, progress: Progress) -> NoReturn:
-    """Say where everything is, name what failed, and end with the right status."""
-    typer.echo(f"{planned.title}: records, tables and figures are in {folder.path}")
-    again = shlex.join(["python", "-m", "gtl_bench", *sys.argv[1:]])
+def _finish(planned: Plan, folder: RunFolder, progress: Progress, only: bool) -> NoReturn:
+    """Name what failed, what stopped the run and how to go on, and end with the right status."""
+    again = ["python", "-m", "gtl_bench", *sys.argv[1:]]
+    for path in (*folder.damaged, *progress.damaged):
+        _complain(f"damaged, set aside and made again: {path}")
     for result in progress.failed:
-        cell = result.cell
-        _complain(f"{cell.strategy}, seed {cell.seed}: {result.error}")
-    if progress.interrupted:
-        _complain(f"interrupted with {progress.done} of {progress.total} cells; resume: {again}")
-        raise SystemExit(130)
-    if progress.failed:
+        cell = f"{result.cell.strategy}:{result.cell.seed}"
+        just_it = again if only else [*again, "--only", cell]
         _complain(
-            f"{len(progress.failed)} of {progress.total} cells failed; the others are finished. "
-            f"To try these again: {again}"
+            f"{result.cell.strategy}, seed {result.cell.seed}: {result.error} "
+            f"To compute just it: {shlex.join(just_it)}"
         )
     for broken in planned.broken:
         _complain(broken.reason)
+    if progress.failed or progress.stopped:
+        counts = f"{progress.finished} of {progress.total} cells are finished"
+        counts += f", {len(progress.failed)} failed" if progress.failed else ""
+        why = f"{progress.stopped}: " if progress.stopped else ""
+        _complain(f"{why}{counts}; resume: {shlex.join(again)}")
     statuses = [result.exit_status for result in progress.failed]
     statuses += [UsageError.exit_status] * len(planned.broken)
+    statuses += [progress.stopped.exit_status] if progress.stopped else []
     raise SystemExit(max(statuses, default=0))
 
 
 class _Bar:
-    """A progress bar over cells, with the time that is left."""
+    """A progress bar over cells: done, running, failed, and the time that is left."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -340,12 +392,13 @@ class _Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("done, {task.fields[running]} running, {task.fields[failed]} failed"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._progress.add_task(title, total=None)
+        self._task = self._progress.add_task(title, total=None, running=0, failed=0)
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -355,7 +408,17 @@ class _Bar:
         self._progress.stop()
 
     def show(self, progress: Progress) -> None:
-        self._progress.update(self._task, total=progress.total, completed=progress.done)
+        self._progress.update(
+            self._task,
+            total=progress.total,
+            completed=progress.done,
+            running=progress.running,
+            failed=len(progress.failed),
+        )
+        if isinstance(progress.stopped, Interrupted):
+            self._progress.update(
+                self._task, description="ending the running cells; once more to stop at once"
+            )
 
 
 def _complain(text: str) -> None:
@@ -373,7 +436,7 @@ def main() -> None:
         _complain(str(error))
         raise SystemExit(error.exit_status) from None
     except typer.Abort:
-        raise SystemExit(130) from None
+        raise SystemExit(Interrupted.exit_status) from None
     except KeyboardInterrupt:
-        _complain("interrupted; what was finished is kept.")
-        raise SystemExit(130) from None
+        _complain("interrupted at once; what was finished is kept.")
+        raise SystemExit(Interrupted.exit_status) from None

@@ -25,3 +25,9 @@ class DataError(GTLBenchError):
     """Data can't be had: absent, damaged, or not to be downloaded (exit status 3)."""
 
     exit_status = 3
+
+
+class Interrupted(GTLBenchError):
+    """The user or the system asked for an end (exit status 130)."""
+
+    exit_status = 130

@@ -5,52 +5,27 @@ It imports neither torch nor avalanche; data are found, downloaded and verified 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from gtl_bench.cell import Cell
 from gtl_bench.data import DataFolder, MissingDataError
+from gtl_bench.environment import environment
 from gtl_bench.errors import UsageError
 from gtl_bench.recipes import (
     BenchmarkRecipe,
     Broken,
+    RecipeFile,
     Registry,
     StrategyRecipe,
     check_learner,
-    load_file,
     resolve,
 )
 from gtl_bench.tuned import Tuned
-
-#: Libraries whose version can change a number.
-NUMERIC_LIBRARIES = ("torch", "avalanche-lib", "torchvision", "numpy", "scikit-learn")
-
-
-#: Modules and packages of gtl-bench whose code can change a number.
-NUMERIC_MODULES = (
-    "cell",
-    "data",
-    "gtl",
-    "learner",
-    "models",
-    "records",
-    "regularizers",
-    "rehearsal",
-    "rng",
-    "scenario",
-    "source",
-    "stream",
-)
 
 #: What a run that names no strategies compares.
 DEFAULT_STRATEGIES = ("naive", "ewc", "si", "gtl")
@@ -85,7 +60,8 @@ class Request:
         matched: texts KEY=VALUE, set for every strategy that searches KEY.
         device: "cpu" or "cuda".
         require_data: a stand-in is an error.
-        cache_folder: where source phases are kept, or None for the usual place.
+        data_folder: where workers find data sets, or None for each one's own place.
+        cache_folder: where workers keep source phases, or None for each one's own place.
     """
 
     benchmark: str
@@ -97,6 +73,7 @@ class Request:
     matched: tuple[str, ...] = ()
     device: str = "cpu"
     require_data: bool = False
+    data_folder: Path | None = None
     cache_folder: Path | None = None
 
 
@@ -113,8 +90,8 @@ class Setup:
         data_checksums: data set -> checksum.
         recipe_files: files of the user's that hold recipes.
         device: "cpu" or "cuda".
-        data_folder: where data sets are.
-        cache_folder: where source phases are kept.
+        data_folder: where workers find data sets, or None for each one's own place.
+        cache_folder: where workers keep source phases, or None for each one's own place.
     """
 
     title: str
@@ -123,28 +100,31 @@ class Setup:
     stand_in_reason: str | None
     settings: Mapping[str, Any]
     data_checksums: Mapping[str, str]
-    recipe_files: tuple[Path, ...]
+    recipe_files: tuple[RecipeFile, ...]
     device: str
-    data_folder: Path
-    cache_folder: Path
+    data_folder: Path | None
+    cache_folder: Path | None
 
     def cell(
         self, recipe: StrategyRecipe, values: Mapping[str, Any], seed: int, every_step: bool = True
     ) -> Cell:
         """The cell of a strategy with its hyperparameters and a seed."""
+        benchmark = self.benchmark
         scenario_key = _key(
-            {
-                "benchmark": [self.benchmark.name, self.settings, self.benchmark.checksum],
-                "data": self.data_checksums,
-                "code": _code_checksum(),
-                "versions": versions(),
-                "machine": [platform.machine(), self.device],
-                "seed": seed,
-            }
+            [
+                benchmark.name,
+                self.settings,
+                self.data_checksums,
+                environment(benchmark),
+                self.device,
+                seed,
+            ]
         )
+        needed = environment(benchmark, recipe)
+        key = _key([scenario_key, self.title, recipe.name, values, needed, every_step])
         return Cell(
             title=self.title,
-            benchmark=self.benchmark.name,
+            benchmark=benchmark.name,
             benchmark_settings=self.settings,
             strategy=recipe.name,
             strategy_settings=values,
@@ -152,7 +132,8 @@ class Setup:
             device=self.device,
             every_step=every_step,
             scenario_key=scenario_key,
-            key=_key([scenario_key, self.title, recipe.name, values, recipe.checksum, every_step]),
+            key=key,
+            environment=needed,
             recipe_files=self.recipe_files,
             data_folder=self.data_folder,
             cache_folder=self.cache_folder,
@@ -202,6 +183,7 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         recipe_files=files,
         device=request.device,
         require_data=request.require_data,
+        data_folder=request.data_folder,
         cache_folder=request.cache_folder,
     )
     tuned = Tuned.none() if request.untuned else Tuned.of(setup.benchmark, request.tuned)
@@ -217,16 +199,33 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
     return Plan(setup, strategies, tuple(cells), regime, broken)
 
 
+def only(plan: Plan, text: str) -> tuple[Cell, ...]:
+    """The one cell that `STRATEGY:SEED` names.
+
+    Raises:
+        UsageError: if the plan has none of this name.
+    """
+    chosen = tuple(cell for cell in plan.cells if f"{cell.strategy}:{cell.seed}" == text)
+    if not chosen:
+        known = ", ".join(recipe.name for recipe in plan.strategies)
+        raise UsageError(
+            f"--only {text}: write STRATEGY:SEED with one of this run's strategies ({known}) and "
+            f"a seed from 0 to {max(cell.seed for cell in plan.cells)}."
+        )
+    return chosen
+
+
 def set_up(
     asked: BenchmarkRecipe,
     registry: Registry,
     data: DataFolder,
     *,
     settings: Mapping[str, str],
-    recipe_files: tuple[Path, ...],
+    recipe_files: tuple[RecipeFile, ...],
     device: str,
     require_data: bool,
-    cache_folder: Path | None,
+    data_folder: Path | None = None,
+    cache_folder: Path | None = None,
 ) -> Setup:
     """Find the benchmark's data, or its stand-in, and resolve its parameters.
 
@@ -247,8 +246,8 @@ def set_up(
         data_checksums={name: data.checksum(name) for name in benchmark.data},
         recipe_files=recipe_files,
         device=device,
-        data_folder=data.path,
-        cache_folder=cache_folder or default_cache_folder(),
+        data_folder=data_folder,
+        cache_folder=cache_folder,
     )
 
 
@@ -275,47 +274,23 @@ def _regime(request: Request, tuned: Tuned) -> str:
     return f"{regime}, with {', '.join(own)}" if own else regime
 
 
-def default_cache_folder() -> Path:
-    """Where source phases are kept: `GTL_BENCH_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("GTL_BENCH_CACHE")
-    return Path(chosen).absolute() if chosen else user_cache_path("gtl-bench") / "source"
-
-
 def _key(parts: Any) -> str:
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def versions() -> dict[str, str]:
-    """Versions of the libraries that can change a number."""
-    return {name: version(name) for name in NUMERIC_LIBRARIES}
-
-
-@functools.cache
-def _code_checksum() -> str:
-    """SHA-256 of the modules that numbers come from."""
-    package = Path(__file__).parent
-    files: list[Path] = []
-    for name in NUMERIC_MODULES:
-        folder = package / name
-        files += sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def choose_strategies(
     names: Sequence[str], registry: Registry
-) -> tuple[tuple[StrategyRecipe, ...], tuple[Path, ...], tuple[Broken, ...]]:
+) -> tuple[tuple[StrategyRecipe, ...], tuple[RecipeFile, ...], tuple[Broken, ...]]:
     """The strategies asked for; the user's own files; those of them that don't load."""
     chosen: dict[str, StrategyRecipe] = {}
-    files: list[Path] = []
+    files: list[RecipeFile] = []
     broken: list[Broken] = []
     for name in names or DEFAULT_STRATEGIES:
         if name.endswith(".py"):
             try:
-                recipes = load_file(Path(name))
+                file = RecipeFile.read(Path(name))
+                recipes = file.recipes()
             except UsageError as error:
                 broken.append(Broken(name, str(error)))
                 continue
@@ -323,7 +298,7 @@ def choose_strategies(
                 registry.add(recipe)
                 if isinstance(recipe, StrategyRecipe):
                     chosen[recipe.name] = recipe
-            files.append(Path(name).resolve())
+            files.append(file)
         elif name == "all":
             chosen |= {known: registry.strategy(known) for known in in_order(registry)}
         else:

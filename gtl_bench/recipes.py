@@ -7,11 +7,14 @@ Recipe files import torch and avalanche inside their functions, so that listing 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -76,6 +79,7 @@ class Recipe:
         build: the decorated function.
         defaults: hyperparameter -> default value; the type of the default is the type accepted.
         file: where it was read from.
+        text: what the file held when it was loaded.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Recipe:
     build: Callable[..., Any]
     defaults: Mapping[str, Any]
     file: Path
+    text: str | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def summary(self) -> str:
@@ -93,7 +98,8 @@ class Recipe:
     @property
     def checksum(self) -> str:
         """SHA-256 of the file: a recipe that changes is another recipe."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        content = self.file.read_bytes() if self.text is None else self.text.encode()
+        return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -309,43 +315,72 @@ def _load(registry: Registry, module: str) -> None:
             registry.add(recipe)
 
 
-def load_file(path: Path) -> list[Recipe]:
-    """The recipes of a file anywhere, in the order in which they stand there.
+@dataclass(frozen=True)
+class RecipeFile(importlib.abc.ExecutionLoader):
+    """A user's file of recipes as it was when it was read, whatever becomes of the file later.
 
-    The file is run: it is code, like any script.
-
-    Raises:
-        UsageError: if there is no such file, it fails to import, or it holds no recipe.
+    It is what workers load their recipes from: they may be on a machine that lacks the file.
     """
-    path = path.resolve()
-    if not path.is_file():
-        raise UsageError(f"no recipe file {path}: check the path.")
-    name = f"gtl_bench_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is no Python file: a recipe's name ends in .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except UsageError:
-        raise
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+
+    path: Path
+    text: str
+
+    @classmethod
+    def read(cls, path: Path) -> RecipeFile:
+        """Read a file.
+
+        Raises:
+            UsageError: if it can't be read, or is no Python file.
+        """
+        try:
+            path = path.resolve()
+            return cls(path, importlib.util.decode_source(path.read_bytes()))
+        except (OSError, ValueError, SyntaxError) as error:
+            reason = error.strerror if isinstance(error, OSError) else one_line(error)
+            raise UsageError(f"no recipe file {path}: {reason}; check the path.") from error
+
+    def recipes(self) -> list[Recipe]:
+        """The recipes in the order in which they stand in the file.
+
+        The file is run: it is code, like any script.
+
+        Raises:
+            UsageError: if it fails to import, or holds no recipe.
+        """
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()
+        spec = importlib.util.spec_from_loader(f"gtl_bench_user_{digest[:12]}", self)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        try:
+            self.exec_module(module)
+        except (UsageError, KeyboardInterrupt):
             raise
-        raise UsageError(f"{path} can't be imported: {one_line(error)}") from error
-    recipes = recipes_in(module)
-    if not recipes:
-        raise UsageError(
-            f"{path} holds no recipe: decorate a function with @strategy from gtl_bench."
-        )
-    return recipes
+        except BaseException as error:
+            raise UsageError(f"{self.path} can't be imported: {one_line(error)}") from error
+        recipes = recipes_in(module)
+        if not recipes:
+            raise UsageError(
+                f"{self.path} holds no recipe: decorate a function with @strategy from gtl_bench."
+            )
+        return recipes
+
+    def get_filename(self, fullname: str) -> str:
+        """For tracebacks and `inspect`."""
+        return str(self.path)
+
+    def get_source(self, fullname: str) -> str:
+        """What is run."""
+        return self.text
 
 
 def recipes_in(module: ModuleType) -> list[Recipe]:
     """The recipes that a module defines itself, in the order in which they stand there."""
     found = (getattr(value, "__recipe__", None) for value in vars(module).values())
-    return [recipe for recipe in found if isinstance(recipe, Recipe)]
+    loader = module.__loader__
+    assert isinstance(loader, importlib.abc.InspectLoader)
+    text = loader.get_source(module.__name__)
+    return [dataclasses.replace(r, text=text) for r in found if isinstance(r, Recipe)]
 
 
 def one_line(error: BaseException) -> str:

@@ -5,39 +5,62 @@ It imports neither torch nor avalanche: the work is done in worker processes.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import platform
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from gtl_bench import __version__
-from gtl_bench.cell import Cell, Result, compute, lost, prepare_worker
-from gtl_bench.plan import Plan, Request, versions
+from gtl_bench.cell import Cell, Result, compute, lost
+from gtl_bench.environment import versions
+from gtl_bench.errors import GTLBenchError, Interrupted
+from gtl_bench.plan import Plan, Request
 from gtl_bench.store import RunFolder, record_metadata
+
+#: Seconds after which an interrupt, or a new worker, is noticed although no cell has ended.
+_TICK = 1.0
 
 
 @dataclass
 class Progress:
-    """How far a run is. `on_result` is told of each cell as it ends."""
+    """How far a run is.
+
+    Attributes:
+        total: number of cells.
+        done: those that ended, well or not.
+        running: those that are being computed.
+        reused: those that were finished before.
+        failed: what came of those that did not end well.
+        seconds: key -> wall time of those that were computed.
+        damaged: cache entries that were set aside and computed again.
+        stopped: what ended the run before its time: an interrupt, a full disk, a lost cluster.
+    """
 
     total: int
     done: int = 0
+    running: int = 0
     reused: int = 0
     failed: list[Result] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    interrupted: bool = False
+    damaged: list[Path] = field(default_factory=list)
+    stopped: GTLBenchError | None = None
+
+    @property
+    def finished(self) -> int:
+        """The cells that ended well."""
+        return self.done - len(self.failed)
 
 
 def run(
@@ -52,13 +75,14 @@ def run(
     Args:
         plan: what to compute.
         folder: where records go; prepared.
-        executor: makes a `concurrent.futures.Executor`; called again if it breaks.
-        on_progress: called whenever a cell ends.
+        executor: makes a `concurrent.futures.Executor`; called again if it breaks. It is given as
+            many cells at once as its attribute `width` says, or as this machine has cores.
+        on_progress: called whenever a cell ends, and each second.
         fresh: compute finished cells again.
 
     Returns:
-        What was done. An interrupt (Ctrl-C) lets running cells end and writes them; a second one
-        is raised as `KeyboardInterrupt`.
+        What was done. SIGINT (Ctrl-C) or SIGTERM lets running cells end and writes them; a second
+        one is raised as `KeyboardInterrupt` at once.
     """
     progress = Progress(total=len(plan.cells))
     run_cells(plan.cells, folder, executor, progress, on_progress, fresh)
@@ -74,73 +98,114 @@ def run_cells(
     fresh: bool = False,
 ) -> None:
     """As `run`, for some cells, adding to the progress of a larger whole."""
-    finished = {} if fresh else folder.finished()
-    todo = [cell for cell in cells if cell.key not in finished]
-    progress.reused += len(cells) - len(todo)
-    progress.done += len(cells) - len(todo)
+    before = folder.finished()
+    waiting = deque(cell for cell in cells if fresh or cell.key not in before)
+    progress.reused += len(cells) - len(waiting)
+    progress.done += len(cells) - len(waiting)
     on_progress(progress)
 
     def keep(result: Result) -> None:
-        progress.done += 1
+        progress.damaged += result.damaged
+        key = result.cell.key
         if result.records is None:
             progress.failed.append(result)
         else:
-            folder.write_records(result.cell, result.records)
-            progress.seconds[result.cell.key] = round(result.seconds, 3)
-        on_progress(progress)
+            try:
+                path = folder.write_records(result.cell, result.records)
+            except GTLBenchError as error:
+                progress.stopped = progress.stopped or error
+                return
+            if before.get(key, path) != path:
+                before[key].unlink(missing_ok=True)
+            progress.seconds[key] = round(result.seconds, 3)
+        progress.done += 1
 
-    suspects = _run_together(todo, executor, keep, progress)
-    for cell in suspects:
-        # A worker died and took the executor with it. Alone, the culprit shows itself.
-        if progress.interrupted:
-            break
-        for unlucky in _run_together([cell], executor, keep, progress):
-            keep(lost(unlucky))
+    def together(some: deque[Cell]) -> list[tuple[Cell, BaseException]]:
+        return _run_together(some, executor, keep, progress, on_progress)
+
+    with _interruptible(progress):
+        try:
+            while waiting and not progress.stopped:
+                for suspect, _ in together(waiting):
+                    if progress.stopped:
+                        break
+                    # A worker died and took the executor with it. Alone, the culprit shows itself.
+                    for cell, error in together(deque([suspect])):
+                        if not progress.stopped:
+                            keep(lost(cell, error))
+        except GTLBenchError as error:
+            progress.stopped = error
 
 
 def _run_together(
-    cells: Sequence[Cell],
+    waiting: deque[Cell],
     executor: Callable[[], Executor],
     keep: Callable[[Result], None],
     progress: Progress,
-) -> list[Cell]:
-    """Run cells on one executor; returns those that were left when it broke."""
-    if not cells:
-        return []
-    with executor() as pool:
-        running: dict[Future[Result], Cell] = {pool.submit(compute, cell): cell for cell in cells}
-        left: list[Cell] = []
-        while running:
-            try:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    cell = running.pop(future)
-                    try:
-                        keep(future.result())
-                    except BrokenExecutor:
-                        left.append(cell)
-            except KeyboardInterrupt:
-                if progress.interrupted:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-                progress.interrupted = True
-                for future in list(running):
-                    if future.cancel():
-                        del running[future]
-    return left
+    on_progress: Callable[[Progress], None],
+) -> list[tuple[Cell, BaseException]]:
+    """Run cells on one executor until none is waiting, it breaks, or the run is to stop.
 
-
-def local_executor(workers: int) -> Executor:
-    """Worker processes on this machine, one thread each.
-
-    They are forked from a server process that has imported what they need and computed nothing,
-    where the platform has such servers.
+    Returns those that were running when it broke, with what it told.
     """
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["gtl_bench.worker"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
+    ended: SimpleQueue[Future[Result]] = SimpleQueue()
+    running: dict[Future[Result], Cell] = {}
+    left: list[tuple[Cell, BaseException]] = []
+    with executor() as pool:
+        while True:
+            width = getattr(pool, "width", os.cpu_count() or 1)
+            while waiting and len(running) < width and not left and not progress.stopped:
+                cell = waiting.popleft()
+                try:
+                    future = pool.submit(compute, cell)
+                # The latter two where the server died that worker processes are forked from.
+                except (BrokenExecutor, OSError, EOFError) as error:
+                    left.append((cell, error))
+                else:
+                    running[future] = cell
+                    future.add_done_callback(ended.put)
+            progress.running = len(running)
+            on_progress(progress)
+            if not running:
+                return left
+            try:
+                future = ended.get(timeout=_TICK)
+            except Empty:
+                continue
+            cell = running.pop(future)
+            try:
+                keep(future.result())
+            # Cancelled by an executor whose machines are gone.
+            except (BrokenExecutor, CancelledError) as error:
+                left.append((cell, error))
+            except Exception as error:
+                keep(lost(cell, error))
+
+
+@contextlib.contextmanager
+def _interruptible(progress: Progress) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM stop the run when running cells have ended.
+
+    What a cell leaves is written undisturbed: nothing is raised. At the second signal worker
+    processes are killed, and `KeyboardInterrupt` is raised.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        if progress.stopped:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise KeyboardInterrupt
+        progress.stopped = Interrupted("interrupted")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def manifest(

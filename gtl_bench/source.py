@@ -6,22 +6,23 @@ base is trained once, whichever worker comes first, and is the same for every st
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from avalanche.core import BasePlugin
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gtl_bench.errors import RunError
+from gtl_bench.files import clear_leftovers, set_aside, unwritable, write_atomically
 from gtl_bench.learner import Learner, experience_of
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Examples, Scenario
@@ -35,48 +36,65 @@ class Cache:
 
     Args:
         folder: one file a key, in safetensors format; made when first needed.
+
+    Attributes:
+        damaged: entries that were not what had been written, set aside and computed again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.damaged: list[Path] = []
 
     def get(self, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The tensors under `key`; computed and kept if they are not there or can't be read."""
+        """The tensors under `key`; computed and kept if they are not there or are damaged.
+
+        Raises:
+            RunError: if the disk is full.
+            UsageError: if the folder can't be written to.
+        """
         path = self.folder / f"{key}.safetensors"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            found = _read(path)
-            if found is None:
-                found = {name: t.detach().cpu().contiguous() for name, t in compute().items()}
-                _write(path, found)
-        return found
+        with self._lock(path):
+            if path.exists():
+                found = _read(path)
+                if found is not None:
+                    return found
+                self.damaged.append(set_aside(path))
+            clear_leftovers(self.folder, path.name)
+            made = {name: t.detach().cpu().contiguous() for name, t in compute().items()}
+            write_atomically(path, save(made, metadata={"checksum": _checksum(made)}))
+            return made
+
+    @contextlib.contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """The tensors of a file, or None where it is absent or damaged (checksum included)."""
-    from safetensors import safe_open
-
+    """The tensors of a file, or None where it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             checksum = (file.metadata() or {}).get("checksum")
-        tensors = load_file(path)
-    except (SafetensorError, OSError):
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception:  # a damaged file can make its reader raise anything
         return None
     return tensors if checksum == _checksum(tensors) else None
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        save_file(dict(tensors), temporary, metadata={"checksum": _checksum(tensors)})
-        temporary.replace(path)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -10,16 +10,18 @@ content: a cell whose configuration changes is another file, and a damaged file 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtl_bench.errors import RunError, UsageError
+from gtl_bench.files import clear_leftovers, set_aside, unwritable, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,30 +39,64 @@ class RunFolder:
 
     Args:
         path: the folder; made by `prepare`.
+
+    Attributes:
+        damaged: files that were not what had been written, set aside so that they are made anew.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records = path / "records"
         self.manifest_path = path / "manifest.json"
+        self.damaged: list[Path] = []
 
     def prepare(self) -> None:
         """Make the folder.
 
         Raises:
             UsageError: if it can't be made or written to, or a newer version's run is in it.
+            RunError: if the disk is full.
         """
         try:
+            self._manifest_is_damaged()
             self.records.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.records):
                 pass
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(
-                f"can't write to {self.path}: {reason}; choose another folder with --out."
-            ) from error
-        if self.manifest_path.exists():
-            self.manifest()
+            raise unwritable(self.path, error) from error
+
+    @contextlib.contextmanager
+    def reserved(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keep the folder to this run: another one that writes to it waits for its end.
+
+        What killed runs left half written is removed, and a damaged manifest is set aside.
+
+        Args:
+            on_wait: called if it is this run that has to wait.
+
+        Raises:
+            UsageError: if the folder can't be written to, or a newer version's run is in it.
+            RunError: if the disk is full.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock")
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                on_wait()
+                lock.acquire()
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        try:
+            clear_leftovers(self.path)
+            clear_leftovers(self.records)
+            if self._manifest_is_damaged():
+                self.damaged.append(set_aside(self.manifest_path))
+            yield
+        finally:
+            lock.release()
 
     def finished(self) -> dict[str, Path]:
         """Key -> file of every record that is there and whole; a damaged one is set aside."""
@@ -69,29 +105,36 @@ class RunFolder:
             match = _RECORD.fullmatch(path.name)
             if match is None:
                 continue
-            if _checksum(path.read_bytes()) == match[2]:
+            try:
+                whole = _checksum(path.read_bytes()) == match[2]
+            except OSError:
+                whole = False
+            if whole:
                 found[match[1]] = path
             else:
-                path.replace(path.with_suffix(".damaged"))
+                self.damaged.append(set_aside(path))
         return found
 
-    def damaged(self) -> list[Path]:
-        """The records that were set aside because their content is not what was written."""
-        return sorted(self.records.glob("*.damaged"))
-
     def write_records(self, cell: Cell, content: bytes) -> Path:
-        """Write a cell's records whole or not at all."""
+        """Write a cell's records whole or not at all.
+
+        Raises:
+            RunError: if the disk is full.
+            UsageError: if the folder can't be written to.
+        """
         name = f"{cell.strategy}-seed{cell.seed}-{cell.key}.{_checksum(content)}.parquet"
-        path = self.records / name
-        older = [file for file in self.records.glob(f"*-{cell.key}.*.parquet") if file != path]
-        write_atomically(path, content)
-        for file in older:
-            file.unlink(missing_ok=True)
-        return path
+        write_atomically(self.records / name, content)
+        return self.records / name
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest whole or not at all."""
-        text = json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False)
+        """Write the manifest whole or not at all.
+
+        Raises:
+            RunError: if the disk is full.
+            UsageError: if the folder can't be written to.
+        """
+        content = {"format": FORMAT, "checksum": _checksum_of(manifest), **manifest}
+        text = json.dumps(content, indent=2)
         write_atomically(self.manifest_path, (text + "\n").encode())
 
     def manifest(self) -> dict[str, Any]:
@@ -99,29 +142,41 @@ class RunFolder:
 
         Raises:
             UsageError: if there is none, or it was written by a newer version.
-            RunError: if it can't be read.
+            RunError: if it is damaged: it can't be read, or is not what was written.
         """
         try:
-            manifest = json.loads(self.manifest_path.read_text())
+            manifest = json.loads(self.manifest_path.read_bytes())
+            written, checksum = manifest.pop("format"), manifest.pop("checksum", None)
+            newer = written > FORMAT
+            whole = newer or checksum == _checksum_of(manifest)
         except FileNotFoundError:
             raise UsageError(
                 f"{self.path} is no run folder: there is no manifest.json in it."
             ) from None
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{self.manifest_path} can't be read ({error}); "
-                "repeat the run's command: it uses what is finished and writes a new manifest."
-            ) from error
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-            raise RunError(
-                f"{self.manifest_path} is not a manifest of gtl-bench; repeat the run's command."
-            )
-        if manifest["format"] > FORMAT:
+        # What else is raised by content that nobody wrote: no JSON, no table, no such keys.
+        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
+            newer = whole = False
+        if newer:
             raise UsageError(
-                f"{self.path} was written by a newer gtl-bench (format {manifest['format']}, "
+                f"{self.path} was written by a newer gtl-bench (format {written}, "
                 f"this one reads {FORMAT}): upgrade with `pip install -U gtl-bench`."
             )
+        if not whole:
+            raise RunError(
+                f"{self.manifest_path} is damaged: repeat the run's command, which uses what is "
+                "finished and writes a new manifest."
+            )
+        assert isinstance(manifest, dict)
         return manifest
+
+    def _manifest_is_damaged(self) -> bool:
+        if not self.manifest_path.exists():
+            return False
+        try:
+            self.manifest()
+        except RunError:
+            return True
+        return False
 
     def seconds(self) -> dict[str, float]:
         """Key -> wall time of the cells that the manifest knows; nothing where there is none."""
@@ -159,7 +214,11 @@ def load_results(run_folder: str | Path) -> pd.DataFrame:
         UsageError: if there is no run in the folder.
         RunError: if none of its cells is finished.
     """
-    return RunFolder(Path(run_folder)).load()
+    folder = RunFolder(Path(run_folder))
+    records = folder.load()
+    for path in folder.damaged:
+        warnings.warn(f"damaged and set aside: {path}; run again to replace it", stacklevel=2)
+    return records
 
 
 def read_records(files: Iterable[Path]) -> pd.DataFrame:
@@ -181,20 +240,9 @@ def record_metadata(file: Path) -> dict[str, Any]:
     return metadata
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole, on the disk, or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _checksum_of(manifest: Mapping[str, Any]) -> str:
+    return _checksum(json.dumps(manifest, sort_keys=True).encode())

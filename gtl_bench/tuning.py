@@ -21,8 +21,10 @@ import tomli_w
 
 from gtl_bench import __version__
 from gtl_bench.data import DataFolder
+from gtl_bench.environment import versions
 from gtl_bench.errors import RunError, UsageError
-from gtl_bench.plan import TUNING_SEEDS, Setup, choose_strategies, set_up, versions
+from gtl_bench.files import write_atomically
+from gtl_bench.plan import TUNING_SEEDS, Setup, choose_strategies, set_up
 from gtl_bench.recipes import (
     Choice,
     Linear,
@@ -35,7 +37,7 @@ from gtl_bench.recipes import (
 )
 from gtl_bench.rng import derived_seed
 from gtl_bench.runner import Progress, run_cells
-from gtl_bench.store import RunFolder, read_records, write_atomically
+from gtl_bench.store import RunFolder, read_records
 
 OBJECTIVE = "accuracy on all test images after the last example, mean over seeds"
 
@@ -66,6 +68,7 @@ def tune(
     folder: RunFolder,
     executor: Callable[[], Executor],
     device: str = "cpu",
+    data_folder: Path | None = None,
     cache_folder: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
@@ -81,7 +84,8 @@ def tune(
         folder: where trials' records and the TOML file go; prepared.
         executor: makes an executor of cells.
         device: "cpu" or "cuda".
-        cache_folder: where source phases are kept, or None for the usual place.
+        data_folder: where workers find data sets, or None for each one's own place.
+        cache_folder: where workers keep source phases, or None for each one's own place.
         on_progress: called whenever a cell ends.
 
     Returns:
@@ -109,6 +113,7 @@ def tune(
         recipe_files=files,
         device=device,
         require_data=True,
+        data_folder=data_folder,
         cache_folder=cache_folder,
     )
     searches = [_search(recipe) for recipe in recipes if recipe.search]
@@ -179,8 +184,8 @@ def _score(files: Sequence[Path]) -> float:
 
 
 def _stop_if_incomplete(progress: Progress) -> None:
-    if progress.interrupted:
-        raise RunError("interrupted; repeat the command to go on with the search.")
+    if progress.stopped:
+        raise type(progress.stopped)(f"{progress.stopped}; repeat the command to go on from here.")
     if progress.failed:
         first = progress.failed[0]
         error = RunError(f"{first.cell.strategy}, seed {first.cell.seed}: {first.error}")

@@ -234,7 +234,7 @@ def test_ctrl_c_keeps_finished_cells_and_says_how_to_resume(tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted with" in err
+    assert "gtl-bench: interrupted: " in err
     assert "resume: python -m gtl_bench run split-digits" in err
     assert "Traceback" not in err
     kept = records_of(tmp_path / "run")

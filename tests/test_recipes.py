@@ -15,11 +15,11 @@ from gtl_bench import Log, strategy
 from gtl_bench.errors import UsageError
 from gtl_bench.recipes import (
     LEARNER_DEFAULTS,
+    RecipeFile,
     Registry,
     StrategyRecipe,
     check_learner,
     discover,
-    load_file,
     resolve,
 )
 
@@ -35,7 +35,7 @@ def mine(source, strength: float = 2.0, rounds: int = 3, flag: bool = False, nam
 def recipe_from(folder: Path, text: str, name: str = "mine.py") -> StrategyRecipe:
     path = folder / name
     path.write_text(text)
-    [recipe] = load_file(path)
+    [recipe] = RecipeFile.read(path).recipes()
     assert isinstance(recipe, StrategyRecipe)
     return recipe
 
@@ -53,8 +53,10 @@ def test_a_file_is_a_strategy(tmp_path: Path) -> None:
     }
     assert recipe.search == {"lr": Log(1e-3, 1e-1)}
     before = recipe.checksum
-    (tmp_path / "mine.py").write_text(GOOD + "\n")
-    assert recipe.checksum != before
+    edited = recipe_from(tmp_path, GOOD + "\n")
+    assert edited.checksum != before
+    # What was loaded is what it was, whatever becomes of the file.
+    assert recipe.checksum == before
 
 
 def test_settings_have_the_type_of_the_default(tmp_path: Path) -> None:
@@ -132,9 +134,18 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, message: str) -> N
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"# coding: nonsense\n", b"x = '\0'\n"])
+def test_a_file_that_is_no_text_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"mine\.py") as error:
+        RecipeFile.read(path).recipes()
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.py"):
-        load_file(tmp_path / "nowhere.py")
+        RecipeFile.read(tmp_path / "nowhere.py")
 
 
 def test_two_recipes_of_one_name_name_both_files(tmp_path: Path) -> None:

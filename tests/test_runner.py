@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import random
+import signal
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gtl_bench.data import DataFolder
-from gtl_bench.errors import DataError, UsageError
+from gtl_bench.errors import DataError, Interrupted, RunError, UsageError
+from gtl_bench.executors import LocalExecutor
+from gtl_bench.plan import Plan, Request, only, plan
 from gtl_bench.recipes import discover
-from gtl_bench.plan import Plan, Request, plan
-from gtl_bench.runner import Progress, local_executor, manifest, run
-from gtl_bench.store import RunFolder
+from gtl_bench.runner import Progress, manifest, run
+from gtl_bench.store import RunFolder, read_records
 
 SMALL = ("benchmark.per_class=1", "benchmark.hidden=8", "benchmark.epochs=1")
 
@@ -139,10 +144,57 @@ def test_run_then_resume(request_: Request, folder: RunFolder, inline: type[Exec
     assert (at_start.groupby("seed")["value"].nunique() == 1).all()
 
 
+PLUGIN = """from avalanche.core import SupervisedPlugin
+    import torch
+    class Bad(SupervisedPlugin):
+        def {hook}(self, strategy, **kwargs):
+            {body}
+    return [Bad()]"""
+
+RESEEDING = "sets the seed of the global random state"
+
 BAD_RECIPES = {
-    "raises": ("raise RuntimeError('bad\\nluck')", "can't be built: RuntimeError: bad luck"),
-    "none": ("return None", "must return a list of Avalanche plugins"),
-    "strings": ("return ['plugin']", "must return a list of Avalanche plugins"),
+    "raises": ("raise RuntimeError('bad\\nluck')", 2, "can't be built: RuntimeError: bad luck"),
+    "exits": ("raise SystemExit(0)", 1, "SystemExit: 0 (line 4 of bad.py)"),
+    "none": ("return None", 2, "must return a list of Avalanche plugins"),
+    "strings": ("return ['plugin']", 2, "must return a list of Avalanche plugins"),
+    "torch seed": ("import torch; torch.manual_seed(0); return []", 2, RESEEDING),
+    "numpy seed": ("import numpy; numpy.random.seed(0); return []", 2, RESEEDING),
+    "python seed": ("import random; random.seed(0); return []", 2, RESEEDING),
+    "seed in training": (
+        PLUGIN.format(hook="before_training_exp", body="torch.manual_seed(0)"),
+        2,
+        RESEEDING,
+    ),
+    "more outputs": (
+        PLUGIN.format(
+            hook="before_training_exp",
+            body="strategy.model = torch.nn.Sequential(strategy.model, torch.nn.Linear(10, 12))",
+        ),
+        2,
+        "strategy 'bad' changes the model's outputs from 10 to 12",
+    ),
+    "fewer outputs": (
+        PLUGIN.format(
+            hook="before_training_exp",
+            body="strategy.model = torch.nn.Sequential(strategy.model, torch.nn.Linear(10, 1))",
+        ),
+        2,
+        "strategy 'bad' changes the model's outputs from 10 to 1:",
+    ),
+    "in training": (
+        PLUGIN.format(hook="before_backward", body="raise ValueError('no')"),
+        1,
+        "ValueError: no (line 8 of bad.py)",
+    ),
+    "in evaluation": (
+        PLUGIN.format(
+            hook="after_training_exp",
+            body="strategy.model.register_forward_hook(lambda *a: 1 / 0)",
+        ),
+        1,
+        "ZeroDivisionError: division by zero (line 8 of bad.py)",
+    ),
 }
 
 
@@ -150,20 +202,56 @@ BAD_RECIPES = {
 def test_a_bad_recipe_fails_alone(
     request_: Request, folder: RunFolder, inline: type[Executor], tmp_path: Path, name: str
 ) -> None:
-    body, message = BAD_RECIPES[name]
+    body, status, message = BAD_RECIPES[name]
     path = tmp_path / "bad.py"
     path.write_text(
         f"from gtl_bench import strategy\n@strategy('bad')\ndef bad(source):\n    {body}\n"
     )
-    request = dataclasses.replace(request_, strategies=("naive", str(path)))
+    request = dataclasses.replace(request_, strategies=("naive", str(path)), seeds=1)
+    state = random.getstate(), torch.get_rng_state().tolist()
     progress = run(planned(request), folder, inline)
-    assert [(result.cell.strategy, result.exit_status) for result in progress.failed] == [
-        ("bad", 2),
-        ("bad", 2),
-    ]
-    assert message in (progress.failed[0].error or "")
-    assert "\n" not in (progress.failed[0].error or "")
-    assert len(folder.finished()) == 2
+    [failed] = progress.failed
+    assert (failed.cell.strategy, failed.exit_status) == ("bad", status)
+    assert message in (failed.error or "")
+    assert "\n" not in (failed.error or "")
+    assert len(folder.finished()) == 1
+    assert (random.getstate(), torch.get_rng_state().tolist()) == state
+
+
+def test_drawing_from_the_global_state_is_harmless_and_repeatable(
+    request_: Request, folder: RunFolder, inline: type[Executor], tmp_path: Path
+) -> None:
+    path = tmp_path / "noisy.py"
+    body = PLUGIN.format(
+        hook="before_update",
+        body="[p.grad.add_(0.1 * torch.randn_like(p)) for p in strategy.model.parameters()]",
+    )
+    path.write_text(
+        f"from gtl_bench import strategy\n@strategy('noisy')\ndef noisy(source):\n    {body}\n"
+    )
+    todo = planned(dataclasses.replace(request_, strategies=(str(path),)))
+    assert run(todo, folder, inline).finished == 2
+    first = folder.finished()
+    torch.rand(3)
+    assert run(todo, folder, inline, fresh=True).finished == 2
+    assert folder.finished() == first
+
+
+def test_parameters_that_are_not_finite_are_divergence(
+    request_: Request, folder: RunFolder, inline: type[Executor], tmp_path: Path
+) -> None:
+    path = tmp_path / "nan.py"
+    body = PLUGIN.format(
+        hook="after_training_exp",
+        body="next(strategy.model.parameters()).data.fill_(float('nan'))",
+    )
+    path.write_text(
+        f"from gtl_bench import strategy\n@strategy('nan')\ndef nan(source):\n    {body}\n"
+    )
+    todo = planned(dataclasses.replace(request_, strategies=(str(path),), seeds=1))
+    assert run(todo, folder, inline).failed == []
+    records = read_records(folder.finished().values())
+    assert records.loc[records["metric"] == "diverged", "step"].tolist() == [1]
 
 
 def test_an_error_in_mid_stream_fails_alone(
@@ -222,23 +310,155 @@ def test_a_dying_worker_costs_only_its_own_cell(
     assert len(folder.finished()) == 3
 
 
-def test_interrupt_keeps_what_was_running(request_: Request, folder: RunFolder) -> None:
-    todo = planned(request_)
-    seen: list[int] = []
+class Threads(ThreadPoolExecutor):
+    """Two threads, which compute one cell at a time."""
 
+    width = 2
+
+    def __init__(self) -> None:
+        super().__init__(self.width)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_running_cells_end_and_keeps_them(
+    request_: Request, folder: RunFolder, number: signal.Signals
+) -> None:
     def interrupt(progress: Progress) -> None:
-        seen.append(progress.done)
-        if progress.done == 1:
-            raise KeyboardInterrupt
+        if progress.done == 1 and not progress.stopped:
+            signal.raise_signal(number)
 
-    with_one_thread = ThreadPoolExecutor(1)
-    progress = run(todo, folder, lambda: with_one_thread, interrupt)
-    assert progress.interrupted
-    assert 1 <= len(folder.finished()) < 4
+    before = signal.getsignal(number)
+    progress = run(planned(request_), folder, Threads, interrupt)
+    assert isinstance(progress.stopped, Interrupted)
+    assert 1 <= progress.finished < 4
     assert len(folder.finished()) == progress.done
+    assert progress.running == 0
+    assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+def test_a_second_signal_ends_at_once(
+    request_: Request, folder: RunFolder, inline: type[Executor]
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(planned(request_), folder, inline, interrupt)
+    assert 1 <= len(folder.finished()) < 4
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(
+    request_: Request, folder: RunFolder, inline: type[Executor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 2:  # a record, and its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    source_phases = dataclasses.replace(request_, strategies=("naive",))
+    run(planned(source_phases), RunFolder(folder.path / "other"), inline)
+    monkeypatch.setattr(os, "fsync", full)
+    todo = planned(request_)
+    progress = run(todo, folder, inline)
+    assert isinstance(progress.stopped, RunError)
+    assert "No space left on device; make room" in str(progress.stopped)
+    assert (progress.finished, progress.failed) == (1, [])
+    assert list(folder.finished()) == [todo.cells[0].key]
+    assert len(list(folder.records.iterdir())) == 1
+    monkeypatch.undo()
+    assert run(todo, folder, inline).reused == 1
+    assert len(folder.finished()) == 4
+
+
+def test_an_executor_that_cannot_be_made_again_stops_the_run(
+    request_: Request, folder: RunFolder, inline: type[Executor]
+) -> None:
+    todo = planned(request_)
+    made: list[Executor] = []
+
+    class Lost(inline):  # type: ignore[misc, valid-type]
+        """Its machines are gone after the first cell: what was given to it is cancelled."""
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if args[0].key == todo.cells[0].key:
+                return super().submit(fn, *args, **kwargs)
+            future: Future[Any] = Future()
+            future.cancel()
+            return future
+
+    def connect() -> Executor:
+        if made:
+            raise RunError("no scheduler")
+        made.append(Lost())
+        return made[0]
+
+    progress = run(todo, folder, connect)
+    assert str(progress.stopped) == "no scheduler"
+    assert (progress.finished, progress.failed) == (1, [])
+
+
+def test_a_worker_that_never_answers_costs_its_cell_alone(
+    request_: Request, folder: RunFolder, inline: type[Executor]
+) -> None:
+    culprit = planned(request_).cells[1].key
+
+    class KilledWorker(Exception):
+        """Named as dask's."""
+
+    class Dask(inline):  # type: ignore[misc, valid-type]
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if args[0].key != culprit:
+                return super().submit(fn, *args, **kwargs)
+            future: Future[Any] = Future()
+            future.set_exception(KilledWorker("attempted to run on 4 workers"))
+            return future
+
+    progress = run(planned(request_), folder, Dask)
+    assert [result.error for result in progress.failed] == [
+        "its worker process died (killed, or out of memory)."
+    ]
+    assert progress.finished == 3
+
+
+def test_a_worker_with_other_code_refuses_its_cells(
+    request_: Request, folder: RunFolder, inline: type[Executor]
+) -> None:
+    todo = planned(request_)
+    cell = todo.cells[0]
+    assert {"torch", "gtl-bench", "naive (naive.py)", "split-digits (split_digits.py)"} <= set(
+        cell.environment
+    )
+    other = dataclasses.replace(cell, environment={**cell.environment, "torch": "1.0"})
+    progress = run(dataclasses.replace(todo, cells=(other,)), folder, inline)
+    assert "has another torch than the run was planned with" in (progress.failed[0].error or "")
+    assert folder.finished() == {}
+
+
+def test_a_recipe_is_run_as_it_was_planned(
+    request_: Request, folder: RunFolder, inline: type[Executor], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from gtl_bench import strategy\n@strategy('mine')\ndef mine(source):\n    return []\n"
+    )
+    todo = planned(dataclasses.replace(request_, strategies=(str(path),)))
+    path.unlink()  # as on a machine that lacks the file
+    assert run(todo, folder, inline).finished == 2
+
+
+def test_only_one_cell(request_: Request) -> None:
+    todo = planned(request_)
+    assert only(todo, "ewc:1") == (todo.cells[3],)
+    for text in ("ewc:2", "ewc", "si:0", "ewc:01", ""):
+        with pytest.raises(UsageError, match=r"write STRATEGY:SEED .*\(naive, ewc\).* 0 to 1"):
+            only(todo, text)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
 def test_records_are_the_same_bytes_for_any_number_of_workers_and_any_order(
     request_: Request, tmp_path: Path, inline: type[Executor], workers: int
 ) -> None:
@@ -256,7 +476,7 @@ def test_records_are_the_same_bytes_for_any_number_of_workers_and_any_order(
     other = RunFolder(tmp_path / "other")
     other.prepare()
     progress = run(
-        dataclasses.replace(todo, cells=tuple(shuffled)), other, lambda: local_executor(workers)
+        dataclasses.replace(todo, cells=tuple(shuffled)), other, lambda: LocalExecutor(workers)
     )
     assert progress.failed == []
     assert {path.name: path.read_bytes() for path in other.finished().values()} == {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gtl_bench.errors import RunError
+from gtl_bench.errors import RunError, UsageError
 from gtl_bench.regularizers import EWC, SynapticIntelligence
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Scenario
@@ -89,8 +91,8 @@ def test_cache_computes_once(tmp_path: Path) -> None:
     assert all(torch.equal(tensors["x"], torch.full((3,), 1.5)) for tensors in found)
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "other"])
-def test_damaged_cache_entry_is_computed_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "other", "shape"])
+def test_damaged_cache_entry_is_set_aside_and_computed_again(tmp_path: Path, damage: str) -> None:
     compute, calls = counted(1.5)
     cache = Cache(tmp_path)
     cache.get("key", compute)
@@ -102,13 +104,58 @@ def test_damaged_cache_entry_is_computed_again(tmp_path: Path, damage: str) -> N
         content[-1] ^= 1
     elif damage == "empty":
         content = bytearray()
+    elif damage == "shape":
+        content = content.replace(b'"shape":[3]', b'"shape":[1,3]').replace(b"  ", b"", 1)
     else:
         content = bytearray(b"not a tensor file at all")
     path.write_bytes(content)
     assert torch.equal(cache.get("key", compute)["x"], torch.full((3,), 1.5))
     assert len(calls) == 2
+    assert cache.damaged == [tmp_path / "key.damaged"]
+    assert cache.damaged[0].read_bytes() == content
     cache.get("key", compute)
     assert len(calls) == 2
+
+
+def test_no_flipped_bit_of_a_cache_entry_is_believed(tmp_path: Path) -> None:
+    compute, calls = counted(1.5)
+    cache = Cache(tmp_path)
+    expected = cache.get("key", compute)["x"]
+    path = tmp_path / "key.safetensors"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        path.write_bytes(
+            content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+        )
+        found = cache.get("key", compute)
+        assert list(found) == ["x"]
+        assert found["x"].dtype == expected.dtype
+        assert torch.equal(found["x"], expected)
+    assert len(calls) == len(content) + 1
+
+
+def test_leftovers_of_a_killed_process_do_no_harm(tmp_path: Path) -> None:
+    compute, _ = counted(1.5)
+    (tmp_path / "key.lock").touch()
+    (tmp_path / ".key.safetensors.abc.tmp").write_bytes(b"half")
+    Cache(tmp_path).get("key", compute)
+    assert {path.name for path in tmp_path.iterdir()} == {"key.lock", "key.safetensors"}
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"can't write to .*file/cache: Not a directory"):
+        Cache(tmp_path / "file" / "cache").get("key", counted(1.5)[0])
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"key.safetensors: No space left on device; make room"):
+        Cache(tmp_path).get("key", counted(1.5)[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
 
 
 def test_cached_base_is_used_and_keyed(scenario: Scenario, tmp_path: Path) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from gtl_bench.cell import Cell
 from gtl_bench.errors import RunError, UsageError
+from gtl_bench.files import write_atomically
 from gtl_bench.records import to_parquet
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Scenario
 from gtl_bench.source import Source
-from gtl_bench.store import RunFolder, load_results, write_atomically
+from gtl_bench.store import RunFolder, load_results
 from gtl_bench.stream import learn
 
 
@@ -30,6 +33,7 @@ def make_cell(seed: int = 0) -> Cell:
         every_step=True,
         scenario_key="s",
         key=f"{seed:016x}",
+        environment={},
         recipe_files=(),
         data_folder=Path(),
         cache_folder=Path(),
@@ -84,22 +88,24 @@ def test_damaged_records_are_set_aside(folder: RunFolder, content: bytes, damage
     broken = {"flip": content[:50] + bytes([content[50] ^ 1]) + content[51:], "empty": b""}
     path.write_bytes(broken.get(damage, content[:-10]))
     assert folder.finished() == {}
-    [aside] = folder.damaged()
+    [aside] = folder.damaged
     assert not path.exists()
     assert aside.stem == path.stem
     assert folder.write_records(make_cell(), content) == path
     assert folder.finished() == {make_cell().key: path}
 
 
-def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x"
     write_atomically(path, b"old")
 
     def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match=r"can't write to .*/x: No space left on device; make room"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -108,25 +114,114 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(UsageError, match=r"can.t write to .*file/run: .*--out") as error:
+    with pytest.raises(UsageError, match=r"can't write to .*file/run: Not a directory") as error:
         RunFolder(blocker / "run").prepare()
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        ("", RunError, "can't be read"),
-        ("{", RunError, "can't be read"),
-        ("[]", RunError, "not a manifest"),
-        ('{"format": "1"}', RunError, "not a manifest"),
-        ('{"format": 99}', UsageError, "newer gtl-bench"),
-    ],
-)
-def test_bad_manifests(folder: RunFolder, text: str, error: type[Exception], message: str) -> None:
-    folder.manifest_path.write_text(text)
-    with pytest.raises(error, match=message):
+ODD_MANIFESTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b'"text"',
+    b"null",
+    b"\xff",
+    b"[" * 100_000,
+    b'{"format": "1"}',
+    b'{"format": 1}',
+    b'{"format": 1, "cells": []}',
+    b'{"format": 1, "checksum": "", "cells": []}',
+]
+
+
+@pytest.mark.parametrize("content", ODD_MANIFESTS)
+def test_a_damaged_manifest_is_one_line_and_made_again(folder: RunFolder, content: bytes) -> None:
+    folder.manifest_path.write_bytes(content)
+    with pytest.raises(RunError, match=r"manifest.json is damaged: repeat the run's command"):
         folder.load()
+    with folder.reserved():
+        assert folder.damaged == [folder.path / "manifest.damaged"]
+        assert folder.seconds() == {}
+        folder.write_manifest({"cells": []})
+    assert folder.manifest() == {"cells": []}
+    assert folder.damaged[0].read_bytes() == content
+
+
+def test_a_manifest_with_one_digit_changed_is_damaged(folder: RunFolder) -> None:
+    folder.write_manifest({"seeds": 5, "title": "é \udcff", "cells": []})
+    assert folder.manifest()["seeds"] == 5
+    text = folder.manifest_path.read_text()
+    folder.manifest_path.write_text(text.replace('"seeds": 5', '"seeds": 7'))
+    with pytest.raises(RunError, match="is damaged"):
+        folder.manifest()
+
+
+def test_a_newer_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": 99, "cells": {"of": "another form"}}')
+    folder = RunFolder(tmp_path)
+    with pytest.raises(UsageError, match=r"written by a newer gtl-bench \(format 99.*pip install"):
+        folder.prepare()
+    with pytest.raises(UsageError, match="newer gtl-bench"):
+        folder.load()
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_one_run_at_a_time(folder: RunFolder) -> None:
+    second, waiting, order = RunFolder(folder.path), threading.Event(), []
+
+    def wait_then_write() -> None:
+        with second.reserved(waiting.set):
+            order.append("second")
+
+    thread = threading.Thread(target=wait_then_write)
+    with folder.reserved(lambda: pytest.fail("nobody else is there")):
+        thread.start()
+        assert waiting.wait(20)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_leftovers_of_a_killed_run_are_removed(folder: RunFolder, content: bytes) -> None:
+    path = folder.write_records(make_cell(), content)
+    (folder.records / f".{path.name}.abc.tmp").write_bytes(content[:10])
+    (folder.path / ".manifest.json.xyz.tmp").write_text("{")
+    with folder.reserved():
+        assert {file.name for file in folder.path.iterdir()} == {"records", ".lock"}
+        assert list(folder.records.iterdir()) == [path]
+
+
+def test_what_cannot_be_read_is_damaged(folder: RunFolder, content: bytes) -> None:
+    path = folder.write_records(make_cell(), content)
+    path.unlink()
+    path.mkdir()
+    assert folder.finished() == {}
+    assert [aside.name for aside in folder.damaged] == [path.with_suffix(".damaged").name]
+
+
+def test_load_results_warns_of_damage(folder: RunFolder, content: bytes) -> None:
+    folder.write_records(make_cell(0), content)
+    damaged = folder.write_records(make_cell(1), content)
+    damaged.write_bytes(content[1:])
+    folder.write_manifest({"cells": [{"key": make_cell(seed).key} for seed in (0, 1)]})
+    with pytest.warns(UserWarning, match=r"damaged and set aside: .*0001.*\.damaged"):
+        assert load_results(folder.path)["seed"].nunique() == 1
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Path:
+    """A folder without write permission, for the superuser as well."""
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    return Path("/sys") if os.access(folder, os.W_OK) else folder
+
+
+def test_a_folder_without_write_permission_is_one_line(unwritable: Path) -> None:
+    with pytest.raises(UsageError, match=r"can't write to .*run: .*; choose a folder") as error:
+        RunFolder(unwritable / "run").prepare()
+    assert "\n" not in str(error.value)
+    assert not (unwritable / "run").exists()
 
 
 def test_no_run_and_no_finished_cell(folder: RunFolder, tmp_path: Path) -> None:
