@@ -6,6 +6,7 @@ Importing this loads neither matplotlib nor scipy: that waits until a report is 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,11 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.errors import DataError, UsageError
-from gtl_bench.report.info import Column, RunInfo, StrategyInfo
+from gtl_bench.report.info import PRINT, Layout, RunInfo, StrategyInfo
 
 Writer = Callable[[Path], object]
 
-__all__ = ["RunInfo", "StrategyInfo", "write_report"]
+__all__ = ["Layout", "RunInfo", "StrategyInfo", "write_report"]
 
 
 def write_report(
@@ -27,7 +28,7 @@ def write_report(
     out_dir: Path,
     *,
     formats: Sequence[str] = ("pdf", "png"),
-    column: Column = "single",
+    layout: Layout = PRINT,
     focus: str = "gtl",
 ) -> list[Path]:
     """Write a run's figures into `out_dir/figures` and its tables into `out_dir/tables`.
@@ -40,7 +41,7 @@ def write_report(
         info: the run that they are of.
         out_dir: made if it is not there.
         formats: of the figures.
-        column: the figures' width: of one column of a paper or of both.
+        layout: of the figures: how wide, and for what.
         focus: the strategy that is judged and that the others are compared with; without it in
             the run, or nothing beside it, verdict and differences are left out.
 
@@ -59,16 +60,17 @@ def write_report(
             f"remove its records, or report the run that it belongs to"
         )
     return [
-        _replace(out_dir / name, write)
+        path
         for name, write in (
             *_tables(records, scalars, info, focus),
-            *_figures(records, info, formats, column),
+            *_figures(records, info, formats, layout),
         )
+        for path in _replace(out_dir / name, write)
     ]
 
 
 def _figures(
-    records: pd.DataFrame, info: RunInfo, formats: Sequence[str], column: Column
+    records: pd.DataFrame, info: RunInfo, formats: Sequence[str], layout: Layout
 ) -> Iterator[tuple[str, Writer]]:
     """The name of each figure's file, and what writes it."""
     from gtl_bench.report import figures, style
@@ -77,7 +79,7 @@ def _figures(
     if len(info.experiences) > 1:
         kinds += [figures.forgetting, figures.accuracy_matrix]
     for draw in kinds:
-        figure = draw(records, info, column)
+        figure = draw(records, info, layout)
         for file_format in formats:
             write = partial(style.save, figure, file_format=file_format)
             yield f"figures/{draw.__name__}.{file_format}", write
@@ -94,7 +96,7 @@ def _tables(
     matrix = tables.accuracy_matrix(records, info).set_index("strategy")
     yield "tables/accuracy_matrix.csv", partial(_write_csv, matrix)
     summary = tables.summary(scalars, info)
-    both = [(summary, tables.summary_table(summary, records, info))]
+    both = [(summary, tables.summary_table(scalars, records, info))]
     names = [strategy.name for strategy in info.strategies]
     if focus in names and len(names) > 1:
         judged = verdict(scalars, records, info, focus)
@@ -106,6 +108,7 @@ def _tables(
         yield f"tables/{table.name}.csv", partial(_write_csv, numbers)
         yield f"tables/{table.name}.md", partial(_write_text, tables.to_markdown(table))
         yield f"tables/{table.name}.tex", partial(_write_text, tables.to_latex(table))
+        yield f"tables/{table.name}.html", partial(_write_text, tables.to_html(table))
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -116,18 +119,21 @@ def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _replace(path: Path, write: Writer) -> Path:
-    """Write a file beside its place and then move it there: it is never there by half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _replace(path: Path, write: Writer) -> list[Path]:
+    """Write a file beside its place and then move it there: it is never there by half.
+
+    Returns:
+        The file, and those that had to be written along with it (pgf keeps images apart).
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            write(Path(folder) / path.name)
+            written = sorted(Path(folder).iterdir())
+            for file in written:
+                os.replace(file, path.parent / file.name)
     except OSError as error:
         raise UsageError(
             f"can't write {path} ({error.strerror or error}): name a folder that can be written"
         ) from None
-    return path
+    return [path.parent / file.name for file in written]

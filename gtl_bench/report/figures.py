@@ -9,9 +9,10 @@ Labels and keys stand outside the axes, so that they never cover data.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,25 +21,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from scipy.optimize import isotonic_regression
 
 from gtl_bench import metrics
-from gtl_bench.report.info import Column, RunInfo
+from gtl_bench.report.info import PRINT, Layout, RunInfo
 from gtl_bench.report.style import (
     GREY,
     NORMAL,
     PALE,
     SEQUENTIAL,
     SMALL,
-    WIDTH,
     Look,
+    Sheet,
     cut,
     looks,
-    new_figure,
-    paper,
+    rc,
     text_width,
     wrapped,
 )
@@ -58,6 +57,8 @@ HANDLE = 0.24  # the sample of a line in front of its label
 
 CHANCE = Look(GREY, (), 0.5)
 
+Drawing = Callable[[pd.DataFrame, RunInfo, Layout], Sheet]
+
 
 @dataclass(frozen=True)
 class _Curve:
@@ -68,8 +69,19 @@ class _Curve:
     band: Interval
 
 
-@paper()
-def accuracy(records: pd.DataFrame, info: RunInfo, column: Column = "single") -> Figure:
+def _drawn(draw: Drawing) -> Callable[..., Sheet]:
+    """Matplotlib's settings for the layout while a figure is drawn."""
+
+    @functools.wraps(draw)
+    def drawn(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> Sheet:
+        with rc(layout.scale):
+            return draw(records, info, layout)
+
+    return drawn
+
+
+@_drawn
+def accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """Accuracy on the whole test set along the stream.
 
     Raises:
@@ -77,12 +89,12 @@ def accuracy(records: pd.DataFrame, info: RunInfo, column: Column = "single") ->
     """
     table = metrics.curves(records, "accuracy")
     if len(info.strategies) > TOGETHER:
-        return _panels(table, info, column, "Test accuracy", "Examples seen")
-    return _together(table, info, column, "Test accuracy", "Examples seen")
+        return _panels(table, info, layout, "Test accuracy", "Examples seen")
+    return _together(table, info, layout, "Test accuracy", "Examples seen")
 
 
-@paper()
-def retention(records: pd.DataFrame, info: RunInfo, column: Column = "single") -> Figure:
+@_drawn
+def retention(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """The share of the stream's examples that are still classified right, against their age.
 
     Ages that fewer than a quarter of the examples reach are left out (`metrics.oldest_age`).
@@ -93,12 +105,12 @@ def retention(records: pd.DataFrame, info: RunInfo, column: Column = "single") -
     table = metrics.curves(records, "retention")
     table = table.loc[:, : metrics.oldest_age(info.boundaries[-1])]
     if len(info.strategies) > TOGETHER:
-        return _panels(table, info, column, "Still classified right", "Age (examples)")
-    return _together(table, info, column, "Still classified right", "Age (examples)")
+        return _panels(table, info, layout, "Still classified right", "Age (examples)")
+    return _together(table, info, layout, "Still classified right", "Age (examples)")
 
 
-@paper()
-def forgetting(records: pd.DataFrame, info: RunInfo, column: Column = "single") -> Figure:
+@_drawn
+def forgetting(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """Accuracy on each experience's test images along the stream, a small panel an experience.
 
     The time in which the experience itself is learned is shaded, or, where strategies are rows,
@@ -109,12 +121,12 @@ def forgetting(records: pd.DataFrame, info: RunInfo, column: Column = "single") 
     """
     tables = [metrics.curves(records, "accuracy", j) for j in range(len(info.experiences))]
     if len(info.strategies) > TOGETHER:
-        return _forgetting_rows(tables, info, column)
-    return _forgetting_lines(tables, info, column)
+        return _forgetting_rows(tables, info, layout)
+    return _forgetting_lines(tables, info, layout)
 
 
-@paper()
-def accuracy_matrix(records: pd.DataFrame, info: RunInfo, column: Column = "single") -> Figure:
+@_drawn
+def accuracy_matrix(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """The accuracy matrix of each strategy, mean over seeds, as a heat map in percent.
 
     A row is a state (the base, then after each experience), a column the experience tested; a frame
@@ -131,8 +143,8 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, column: Column = "sing
 
     left = EDGE + LINE + max(text_width(state, SMALL) for state in states) + 0.05
     most = {"single": 2, "double": 4} if len(shown) <= TOGETHER else {"single": 3, "double": 6}
-    across = min(len(shown), most[column])
-    width = (WIDTH[column] - left - EDGE - (across - 1) * 0.08) / across
+    across = min(len(shown), most[layout.column])
+    width = (layout.width - left - EDGE - (across - 1) * 0.08) / across
     cell = width / size
     upright = max(text_width(name, SMALL) for name in names) > cell
     numbers = text_width("100", SMALL) < 0.95 * cell
@@ -147,11 +159,18 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, column: Column = "sing
     titles, above = _titles([strategy.label for strategy in shown], width)
     body = key + foot + rows * (height + above)
     what = "Accuracy (%) on each experience after each experience"
-    figure = _sheet(info, what, table, column, body, band=False)
+    figure = _sheet(info, what, table, layout, body, band=False)
     axes = _grid(figure, len(shown), across, (left, key + foot), (width, height), 0.08, above)
     for strategy, ax, title in zip(shown, axes, titles, strict=True):
         values = table.loc[strategy.name].to_numpy().mean(axis=0).reshape(size + 1, size)
-        ax.pcolormesh(values, cmap=SEQUENTIAL, vmin=0, vmax=100, edgecolors="white", linewidth=0.4)
+        ax.pcolormesh(
+            values,
+            cmap=SEQUENTIAL,
+            vmin=0,
+            vmax=100,
+            edgecolors="white",
+            linewidth=0.4 * figure.scale,
+        )
         if numbers:
             for (row, j), value in np.ndenumerate(values):
                 ink = "white" if value > 65 else "black"
@@ -159,7 +178,7 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, column: Column = "sing
                     j + 0.5,
                     row + 0.5,
                     f"{value:.0f}",
-                    size=SMALL,
+                    size=SMALL * figure.scale,
                     color=ink,
                     ha="center",
                     va="center_baseline",
@@ -175,34 +194,36 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, column: Column = "sing
         for spine in ax.spines.values():
             spine.set_visible(False)
         for j in range(size):
-            ax.add_patch(Rectangle((j, j + 1), 1, 1, fill=False, edgecolor="black", linewidth=0.7))
-        ax.set_title(title, loc="left", pad=2)
+            ax.add_patch(
+                Rectangle(
+                    (j, j + 1), 1, 1, fill=False, edgecolor="black", linewidth=0.7 * figure.scale
+                )
+            )
+        ax.set_title(title, loc="left")
     _name_axes(figure, axes, "Tested on", "After learning", key + EDGE)
     if not numbers:
         _colour_bar(figure, left)
     return figure
 
 
-def _together(
-    table: pd.DataFrame, info: RunInfo, column: Column, what: str, x_label: str
-) -> Figure:
+def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_label: str) -> Sheet:
     """All strategies on one pair of axes, each with its label at the end of its line."""
     curves = _curves(table, info)
     stream = x_label == "Examples seen" and len(info.experiences) > 1
     labels = [*(cut(curve.label, SMALL, LONGEST) for curve in curves), "chance"]
     right = 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE
-    width = WIDTH[column] - LEFT - right
-    height = {"single": 1.75, "double": 2.3}[column]
+    width = layout.width - LEFT - right
+    height = {"single": 1.75, "double": 2.3}[layout.column]
     above = LINE if stream else 0.06
-    figure = _sheet(info, what, table, column, BOTTOM + height + above)
+    figure = _sheet(info, what, table, layout, BOTTOM + height + above)
     (ax,) = _grid(figure, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
-        _draw(ax, x, curve)
+        _draw(ax, x, curve, figure.scale)
     _percent_axes(ax, int(x[-1]), _top(curves))
     if stream:
-        _mark_experiences(ax, info, width)
-    ax.axhline(100 * info.chance, color=CHANCE.colour, linewidth=CHANCE.width, zorder=1)
+        _mark_experiences(ax, info, width, figure.scale)
+    _mark_chance(ax, info, figure.scale)
     ax.set_xlabel(x_label)
     ax.set_ylabel(f"{what} (%)")
 
@@ -218,11 +239,11 @@ def _together(
     return figure
 
 
-def _panels(table: pd.DataFrame, info: RunInfo, column: Column, what: str, x_label: str) -> Figure:
+def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_label: str) -> Sheet:
     """A small panel a strategy, with the means of all the others in grey."""
     curves = _curves(table, info)
-    across = {"single": 3, "double": 6}[column]
-    width = (WIDTH[column] - LEFT - RIGHT - (across - 1) * GAP) / across
+    across = {"single": 3, "double": 6}[layout.column]
+    width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
     height = 0.62
     rows = math.ceil(len(curves) / across)
     titles, above = _titles([curve.label for curve in curves], width)
@@ -230,53 +251,53 @@ def _panels(table: pd.DataFrame, info: RunInfo, column: Column, what: str, x_lab
     text = f"{what}, among the other strategies' means in grey; straight line: chance"
     if stream:
         text += f"; ticks part the experiences {', '.join(info.experiences)}"
-    figure = _sheet(info, text, table, column, BOTTOM + rows * (height + above))
+    figure = _sheet(info, text, table, layout, BOTTOM + rows * (height + above))
     axes = _grid(figure, len(curves), across, (LEFT, BOTTOM), (width, height), GAP, above)
     x = table.columns.to_numpy()
     for ax, curve, title in zip(axes, curves, titles, strict=True):
         for other in curves:
-            ax.plot(x, other.band.mean, color="0.8", linewidth=0.4, zorder=0)
-        ax.axhline(100 * info.chance, color=CHANCE.colour, linewidth=CHANCE.width, zorder=1)
-        _draw(ax, x, curve)
+            ax.plot(x, other.band.mean, color="0.8", linewidth=0.4 * figure.scale, zorder=0)
+        _mark_chance(ax, info, figure.scale)
+        _draw(ax, x, curve, figure.scale)
         _percent_axes(ax, int(x[-1]), _top(curves), ticks=2)
         if stream:
             ax.set_xticks(_ticks((0, *info.boundaries), width))
             ax.set_xticks(info.boundaries, minor=True)
-        ax.set_title(title, loc="left", pad=2)
+        ax.set_title(title, loc="left")
     _name_axes(figure, axes, x_label, f"{what} (%)", EDGE)
     return figure
 
 
-def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, column: Column) -> Figure:
+def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, layout: Layout) -> Sheet:
     """Panels in which every strategy is a line, with a key in the free cell or below."""
     size = len(tables)
-    across = min(size, {"single": 2, "double": 3}[column] + (size > 6))
+    across = min(size, {"single": 2, "double": 3}[layout.column] + (size > 6))
     rows = math.ceil(size / across)
-    width = (WIDTH[column] - LEFT - RIGHT - (across - 1) * GAP) / across
+    width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
     height = 0.95
     curves = [_curves(table, info) for table in tables]
     keys = [(curve.look, cut(curve.label, SMALL, LONGEST)) for curve in curves[0]]
     keys.append((CHANCE, "chance"))
     entry = HANDLE + 0.13 + max(text_width(label, SMALL) for _, label in keys)
     free = rows * across > size and entry < width
-    per_row = 1 if free else max(1, int((WIDTH[column] - LEFT) / entry))
+    per_row = 1 if free else max(1, int((layout.width - LEFT) / entry))
     below = 0 if free else LINE * math.ceil(len(keys) / per_row) + 0.04
 
     titles, above = _titles([f"Experience {name}" for name in info.experiences], width)
     what = "Accuracy on each experience's test images, its own time shaded"
     bottom = BOTTOM + below
-    figure = _sheet(info, what, tables[0], column, bottom + rows * (height + above))
+    figure = _sheet(info, what, tables[0], layout, bottom + rows * (height + above))
     axes = _grid(figure, size, across, (LEFT, bottom), (width, height), GAP, above)
     top = max(_top(of_experience) for of_experience in curves)
     starts = (0, *info.boundaries)
     for j, ax in enumerate(axes):
         ax.axvspan(starts[j], starts[j + 1], color=PALE, linewidth=0, zorder=0)
-        ax.axhline(100 * info.chance, color=CHANCE.colour, linewidth=CHANCE.width, zorder=1)
+        _mark_chance(ax, info, figure.scale)
         for curve in curves[j]:
-            _draw(ax, tables[j].columns.to_numpy(), curve)
+            _draw(ax, tables[j].columns.to_numpy(), curve, figure.scale)
         _percent_axes(ax, info.boundaries[-1], top, ticks=4)
         ax.set_xticks(_ticks(starts, width))
-        ax.set_title(titles[j], loc="left", pad=2)
+        ax.set_title(titles[j], loc="left")
     _name_axes(figure, axes, "Examples seen", "Accuracy (%)", below + EDGE)
 
     x = LEFT + (across - 1) * (width + GAP) + 0.1 if free else LEFT
@@ -286,23 +307,23 @@ def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, column: Column)
     return figure
 
 
-def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, column: Column) -> Figure:
+def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, layout: Layout) -> Sheet:
     """Panels in which every strategy is a row whose shade is its mean accuracy."""
     size = len(tables)
     names = tables[0].index.get_level_values("strategy")
     shown = [strategy for strategy in info.strategies if strategy.name in names]
     labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
     left = EDGE + max(text_width(label, SMALL) for label in labels) + 0.05
-    across = min(size, {"single": 2, "double": 3}[column])
+    across = min(size, {"single": 2, "double": 3}[layout.column])
     rows = math.ceil(size / across)
-    width = (WIDTH[column] - left - RIGHT - (across - 1) * GAP) / across
+    width = (layout.width - left - RIGHT - (across - 1) * GAP) / across
     height = LINE * len(shown)
     key, bar = 0.3, 0.05
     titles, above = _titles([f"Experience {name}" for name in info.experiences], width)
     above += bar
     what = "Accuracy on each experience's test images, its own time under the bar"
     body = key + BOTTOM + rows * (height + above)
-    figure = _sheet(info, what, tables[0], column, body, band=False)
+    figure = _sheet(info, what, tables[0], layout, body, band=False)
     axes = _grid(figure, size, across, (left, key + BOTTOM), (width, height), GAP, above)
     end = info.boundaries[-1]
     starts = (0, *info.boundaries)
@@ -318,20 +339,20 @@ def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, column: Column) 
             interpolation="nearest",
         )
         for row in range(1, len(shown)):
-            ax.axhline(row, color="white", linewidth=0.4)
+            ax.axhline(row, color="white", linewidth=0.4 * figure.scale)
         ax.plot(
             starts[j : j + 2],
             2 * [1 + 0.6 * bar / height],
             transform=ax.get_xaxis_transform(),
             clip_on=False,
             color="black",
-            linewidth=1.5,
+            linewidth=1.5 * figure.scale,
             solid_capstyle="butt",
         )
         ax.set_xticks(_ticks(starts, width))
         ax.set_yticks(np.arange(len(shown)) + 0.5, labels)
         ax.tick_params(axis="y", length=0)
-        ax.set_title(titles[j], loc="left", pad=2 + 72 * bar)
+        ax.set_title(titles[j], loc="left", pad=figure.scale * (2 + 72 * bar))
     _name_axes(figure, axes, "Examples seen", None, key + EDGE)
     _colour_bar(figure, left)
     return figure
@@ -349,10 +370,10 @@ def _curves(table: pd.DataFrame, info: RunInfo) -> list[_Curve]:
 
 
 def _sheet(
-    info: RunInfo, what: str, table: pd.DataFrame, column: Column, body: float, band: bool = True
-) -> Figure:
+    info: RunInfo, what: str, table: pd.DataFrame, layout: Layout, body: float, band: bool = True
+) -> Sheet:
     """A figure with its title on top and room for a body of that many inches below."""
-    width = WIDTH[column]
+    width = layout.width
     counts = Counter(table.index.get_level_values("strategy"))
     spread = info.seeds_text(counts)
     if max(counts.values()) > 1:
@@ -361,8 +382,9 @@ def _sheet(
     text = f"{what}; {spread}; {info.regime}"
     notes = wrapped(text, SMALL, width - 2 * EDGE)
     title_line = NORMAL * 1.3 / 72
-    figure = new_figure(width, body + EDGE + title_line * len(title) + LINE * len(notes) + 0.04)
-    y = figure.get_figheight() - EDGE
+    height = body + EDGE + title_line * len(title) + LINE * len(notes) + 0.04
+    figure = Sheet(width, height, layout.scale)
+    y = height - EDGE
     for lines, size, colour, step in (
         (title, NORMAL, "black", title_line),
         (notes, SMALL, "0.25", LINE),
@@ -374,7 +396,7 @@ def _sheet(
 
 
 def _grid(
-    figure: Figure,
+    figure: Sheet,
     count: int,
     across: int,
     corner: tuple[float, float],
@@ -385,32 +407,44 @@ def _grid(
     """Panels of one size, row by row from the top left; ticks are labelled at the outer ones."""
     (left, bottom), (width, height) = corner, panel
     rows = math.ceil(count / across)
-    figure_width, figure_height = figure.get_size_inches()
     axes = []
     for i in range(count):
         x = left + (i % across) * (width + gap)
         y = bottom + (rows - 1 - i // across) * (height + above)
         ax = figure.add_axes(
-            (x / figure_width, y / figure_height, width / figure_width, height / figure_height)
+            (x / figure.width, y / figure.height, width / figure.width, height / figure.height)
         )
         ax.tick_params(labelbottom=i + across >= count, labelleft=i % across == 0)
         axes.append(ax)
     return axes
 
 
-def _draw(ax: Axes, x: np.ndarray, curve: _Curve) -> None:
+def _draw(ax: Axes, x: np.ndarray, curve: _Curve, scale: float) -> None:
     look = curve.look
     ax.plot(
         x,
         curve.band.mean,
         color=look.colour,
-        linewidth=look.width,
+        linewidth=scale * look.width,
         dashes=look.dashes,
+        label=curve.label,
         zorder=2.1 if look.dashes else 2,  # a solid line shows through the gaps of one above it
     )
     ax.fill_between(
-        x, curve.band.low, curve.band.high, color=look.colour, alpha=0.16, linewidth=0, zorder=1.5
+        x,
+        curve.band.low,
+        curve.band.high,
+        color=look.colour,
+        alpha=0.16,
+        linewidth=0,
+        label=curve.label,
+        zorder=1.5,
     )
+
+
+def _mark_chance(ax: Axes, info: RunInfo, scale: float) -> None:
+    width = scale * CHANCE.width
+    ax.axhline(100 * info.chance, color=CHANCE.colour, linewidth=width, zorder=1)
 
 
 def _top(curves: Sequence[_Curve]) -> float:
@@ -425,12 +459,12 @@ def _percent_axes(ax: Axes, last: int, top: float, ticks: int = 5) -> None:
     ax.locator_params(axis="y", nbins=ticks)
 
 
-def _mark_experiences(ax: Axes, info: RunInfo, width: float) -> None:
+def _mark_experiences(ax: Axes, info: RunInfo, width: float, scale: float) -> None:
     """Boundaries as lines; names above the axes, every k-th where not all of them fit."""
     starts = (0, *info.boundaries)
     ax.set_xticks(_ticks(starts, width))
     for boundary in info.boundaries[:-1]:
-        ax.axvline(boundary, color=PALE, linewidth=0.6, zorder=0)
+        ax.axvline(boundary, color=PALE, linewidth=0.6 * scale, zorder=0)
     share = width / len(info.experiences)
     widest = max(text_width(name, SMALL) for name in info.experiences)
     for j in range(0, len(info.experiences), math.ceil((widest + 0.03) / share)):
@@ -441,7 +475,7 @@ def _mark_experiences(ax: Axes, info: RunInfo, width: float) -> None:
             transform=ax.get_xaxis_transform(),
             ha="center",
             va="bottom",
-            size=SMALL,
+            size=SMALL * scale,
             color=GREY,
         )
 
@@ -475,53 +509,52 @@ def _titles(labels: Sequence[str], width: float) -> tuple[list[str], float]:
 
 
 def _text(
-    figure: Figure, x: float, y: float, text: str, size: float = SMALL, **settings: Any
+    figure: Sheet, x: float, y: float, text: str, size: float = SMALL, **settings: Any
 ) -> None:
     """Text that begins at a point, in inches from the figure's lower left."""
-    figure.text(
-        x, y, text, transform=figure.dpi_scale_trans, va="center_baseline", size=size, **settings
-    )
+    size *= figure.scale
+    figure.text(x, y, text, transform=figure.inches, va="center_baseline", size=size, **settings)
 
 
-def _line(figure: Figure, x: Sequence[float], y: Sequence[float], look: Look) -> None:
+def _line(figure: Sheet, x: Sequence[float], y: Sequence[float], look: Look) -> None:
     """A line between points, in inches from the figure's lower left."""
     figure.add_artist(
         Line2D(
             x,
             y,
-            transform=figure.dpi_scale_trans,
+            transform=figure.inches,
             color=look.colour,
-            linewidth=look.width,
+            linewidth=figure.scale * look.width,
             dashes=look.dashes,
         )
     )
 
 
-def _key(figure: Figure, x: float, y: float, look: Look, label: str) -> None:
+def _key(figure: Sheet, x: float, y: float, look: Look, label: str) -> None:
     """A sample of a line and its label, side by side."""
     _line(figure, [x, x + HANDLE], [y, y], look)
     _text(figure, x + HANDLE + 0.03, y, label)
 
 
 def _name_axes(
-    figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str | None, bottom: float
+    figure: Sheet, axes: Sequence[Axes], x_label: str, y_label: str | None, bottom: float
 ) -> None:
     """One label for the x axes of all panels and one for their y axes."""
     boxes = [ax.get_position() for ax in axes]
     left, right = min(box.x0 for box in boxes), max(box.x1 for box in boxes)
     low, high = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
-    height = figure.get_figheight()
-    figure.text((left + right) / 2, bottom / height, x_label, ha="center", va="bottom", size=NORMAL)
+    y, size = bottom / figure.height, NORMAL * figure.scale
+    figure.text((left + right) / 2, y, x_label, ha="center", va="bottom", size=size)
     if y_label:
-        x = EDGE / figure.get_figwidth()
+        x = EDGE / figure.width
         middle = (low + high) / 2
-        figure.text(x, middle, y_label, ha="left", va="center", rotation=90, size=NORMAL)
+        figure.text(x, middle, y_label, ha="left", va="center", rotation=90, size=size)
 
 
-def _colour_bar(figure: Figure, left: float) -> None:
+def _colour_bar(figure: Sheet, left: float) -> None:
     """The scale of a heat map from 0 to 100 %, at the foot of the figure."""
-    width, height = figure.get_size_inches()
+    width, height = figure.width, figure.height
     ax = figure.add_axes((left / width, 0.17 / height, 1.2 / width, 0.07 / height))
     figure.colorbar(ScalarMappable(Normalize(0, 100), SEQUENTIAL), cax=ax, orientation="horizontal")
-    ax.tick_params(length=1.5, width=0.4)
+    ax.tick_params(length=1.5 * figure.scale, width=0.4 * figure.scale)
     _text(figure, left + 1.32, 0.2, "Accuracy (%)")

@@ -7,6 +7,34 @@ from dataclasses import dataclass
 from typing import Literal
 
 Column = Literal["single", "double"]  # how many columns of a page a figure spans
+Medium = Literal["paper", "slides"]  # what a figure is made for
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How wide a figure is.
+
+    Attributes:
+        column: the width of one column of a paper, or of both.
+        medium: for slides a figure is laid out as for paper and drawn two or three times as large,
+            as wide as a slide, with text that can be read from the back of a room.
+    """
+
+    column: Column = "single"
+    medium: Medium = "paper"
+
+    @property
+    def width(self) -> float:
+        """In inches of print: a column of the usual venues, or two with the gap between them."""
+        return {"single": 3.25, "double": 6.75}[self.column]
+
+    @property
+    def scale(self) -> float:
+        """How many times as large as in print it is drawn."""
+        return 1.0 if self.medium == "paper" else {"single": 3.0, "double": 1.9}[self.column]
+
+
+PRINT = Layout()
 
 
 @dataclass(frozen=True)

@@ -84,5 +84,4 @@ def report_run(folder: RunFolder) -> tables.Table:
     """
     run = load_run(folder)
     write_report(run.records, run.info, folder.path)
-    numbers = tables.summary(run.scalars, run.info)
-    return tables.summary_table(numbers, run.records, run.info, SHORT)
+    return tables.summary_table(run.scalars, run.records, run.info, SHORT)

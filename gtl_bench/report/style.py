@@ -7,18 +7,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pgf import LatexError
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
+from matplotlib.transforms import Affine2D
 
-from gtl_bench.report.info import Column, StrategyInfo
+from gtl_bench.errors import UsageError
+from gtl_bench.report.info import StrategyInfo
+from gtl_bench.report.latex import escaped
 
-#: Widths in inches: a column, and two with the gap between them, of the usual two-column venues.
-WIDTH: dict[Column, float] = {"single": 3.25, "double": 6.75}
+#: What figures can be written as; png has 300 dots an inch.
+FORMATS = ("pdf", "svg", "png", "pgf")
 
 SMALL = 6.0  # points; nothing is smaller, and figures are printed at the size they are drawn
 NORMAL = 7.0
@@ -112,10 +118,13 @@ def _rotated(options: tuple[tuple[str, Dashes], ...], name: str) -> tuple[tuple[
 
 
 @contextmanager
-def paper() -> Iterator[None]:
-    """Matplotlib's settings for print while the block runs; the caller's come back after it."""
-    settings = sns.axes_style("ticks") | {
-        "font.family": FONT,
+def rc(scale: float = 1.0) -> Iterator[None]:
+    """Matplotlib's settings for print while the block runs; the caller's come back after it.
+
+    Args:
+        scale: how many times as large as in print everything is.
+    """
+    sizes = {
         "font.size": NORMAL,
         "axes.labelsize": NORMAL,
         "axes.titlesize": SMALL,
@@ -124,8 +133,7 @@ def paper() -> Iterator[None]:
         "legend.fontsize": SMALL,
         "axes.linewidth": 0.6,
         "axes.labelpad": 2.0,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
+        "axes.titlepad": 2.0,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
         "xtick.major.size": 2.0,
@@ -134,20 +142,42 @@ def paper() -> Iterator[None]:
         "ytick.major.size": 2.0,
         "xtick.major.pad": 1.5,
         "ytick.major.pad": 1.5,
+    }
+    fixed = {
+        "font.family": "sans-serif",  # in pgf the document's own, narrower than FONT
+        "font.sans-serif": FONT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
         "lines.dash_capstyle": "butt",
+        "text.parse_math": False,  # a label with two dollar signs is no formula
         "pdf.fonttype": 42,  # TrueType: what venues ask for, instead of matplotlib's Type 3
         "ps.fonttype": 42,
         "svg.hashsalt": "gtl-bench",  # ids in SVG files are random without it
+        "pgf.rcfonts": False,
+        "pgf.texsystem": "pdflatex",
     }
-    with mpl.rc_context(settings):
+    scaled = {name: scale * size for name, size in sizes.items()}
+    with mpl.rc_context(sns.axes_style("ticks") | scaled | fixed):
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, with a canvas of its own and no global state."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+class Sheet(Figure):
+    """A figure laid out in inches of print, and drawn `scale` times as large.
+
+    It has a canvas of its own and touches no global state.
+
+    Attributes:
+        width: in inches of print.
+        height: in inches of print.
+        scale: 1 for print, more for slides.
+        inches: from inches of print, from the lower left, to pixels.
+    """
+
+    def __init__(self, width: float, height: float, scale: float = 1.0) -> None:
+        super().__init__(figsize=(scale * width, scale * height))
+        FigureCanvasAgg(self)
+        self.width, self.height, self.scale = width, height, scale
+        self.inches = Affine2D().scale(scale) + self.dpi_scale_trans
 
 
 def text_width(text: str, size: float) -> float:
@@ -177,14 +207,34 @@ def wrapped(text: str, size: float, width: float) -> list[str]:
     return lines
 
 
-def save(figure: Figure, path: Path, file_format: str) -> None:
+def save(figure: Sheet, target: Path | BinaryIO, file_format: str) -> None:
     """Write a figure; the same figure gives the same bytes.
 
     Args:
         figure: from this package's functions.
-        path: the file to write.
-        file_format: "pdf", "png" (300 dots an inch) or another that matplotlib knows.
+        target: where to write.
+        file_format: one of `FORMATS`.
+
+    Raises:
+        UsageError: for pgf, where LaTeX with the package pgf is not there.
     """
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with paper():
-        figure.savefig(path, format=file_format, dpi=300, metadata=undated.get(file_format))
+    metadata: dict[str, Any] = {"metadata": undated[file_format]} if file_format in undated else {}
+    labels = figure.findobj(Text) if file_format == "pgf" else []
+    texts = [label.get_text() for label in labels]
+    for label, text in zip(labels, texts):
+        label.set_text(escaped(text))
+    with rc(figure.scale):
+        try:
+            figure.savefig(target, format=file_format, dpi=300, **metadata)
+        except (LatexError, RuntimeError) as error:
+            if file_format != "pgf":
+                raise
+            reason = " ".join(str(error).split())[:100]
+            raise UsageError(
+                f"--format pgf needs pdflatex and the LaTeX package pgf, which measure its text "
+                f"({reason}…): install them, or choose {', '.join(FORMATS[:-1])}."
+            ) from None
+        finally:
+            for label, text in zip(labels, texts):
+                label.set_text(text)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from gtl_bench import metrics, stats
 from gtl_bench.metrics import SCALARS, Metric
+from gtl_bench.report.html import render
 from gtl_bench.report.info import RunInfo
+from gtl_bench.report.latex import escaped
 
 HALF_LIFE = "retention_half_life"
 # Where experiences have equally many test images, average accuracy is final accuracy once more.
 PRINTED = tuple(name for name in SCALARS if name != "average_accuracy")
 NOTHING = "–"
+UPPER_LINE = "joint"  # sees the whole stream at once: what is beyond a learner of single examples
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Table:
         rows: a tuple of texts for each row, as long as the header.
         notes: sentences that belong below the table.
         wide: in LaTeX it goes across both columns of a two-column page.
+        bold: the (row, column) of each text that stands out.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
     wide: bool = False
+    bold: frozenset[tuple[int, int]] = frozenset()
 
 
 def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
@@ -158,17 +163,69 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class Leaders:
+    """The best strategies by one metric.
+
+    Attributes:
+        names: the one with the best mean, and those that are not told from it; none of one alone.
+        tested: whether any of the others could have been told from it, with that many seeds.
+    """
+
+    names: frozenset[str]
+    tested: bool
+
+
+def leaders(scalars: pd.DataFrame, info: RunInfo, metric: str) -> Leaders:
+    """The best strategy by a metric, and those that the rule of the verdict does not tell from it.
+
+    Each other one is compared with the best: Wilcoxon's signed-rank test, corrected after Holm over
+    these comparisons, and the 95 % interval of the mean difference. One that has too few seeds for
+    the test to reach 0.05 is not among the best unless its mean is the same. Joint training, which
+    sees the whole stream at once, takes no part.
+
+    Args:
+        scalars: a row a cell, from `metrics.scalars`.
+        info: the run.
+        metric: a name in `metrics.SCALARS`, other than the half-life.
+    """
+    entered = tuple(strategy for strategy in info.strategies if strategy.name != UPPER_LINE)
+    names = [strategy.name for strategy in entered]
+    means = scalars[metric].groupby("strategy").mean().reindex(names).dropna()
+    if len(means) < 2:
+        return Leaders(frozenset(), False)
+    best = str(means.idxmax() if SCALARS[metric].higher_is_better else means.idxmin())
+    equal = {str(name) for name in means.index[np.isclose(means, means[best], rtol=0, atol=1e-12)]}
+    rows = differences(scalars, replace(info, strategies=entered), best, metric)
+    family = int(rows["p"].notna().sum())
+    testable = {
+        str(name)
+        for name, pairs in rows["pairs"].items()
+        if pairs and stats.smallest_p(int(pairs), family) <= stats.ALPHA
+    }
+    told = {str(name) for name, row in rows.iterrows() if told_apart(row)}
+    return Leaders(frozenset(equal | testable - told), bool(testable))
+
+
+def told_apart(row: pd.Series) -> bool:
+    """Whether a row of `differences` shows one: by the corrected test and the interval alike."""
+    return bool(row["p_holm"] <= stats.ALPHA and (row["low"] > 0 or row["high"] < 0))
+
+
 def summary_table(
-    numbers: pd.DataFrame, records: pd.DataFrame, info: RunInfo, names: Iterable[str] = PRINTED
+    scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, names: Iterable[str] = PRINTED
 ) -> Table:
     """`summary` as a table; metrics that no strategy has are left out.
 
+    The best of each column are bold (`leaders`).
+
     Args:
-        numbers: from `summary`.
+        scalars: a row a cell, from `metrics.scalars`.
         records: the records that they are of, for what is said in the notes.
         info: the run.
         names: metrics in `metrics.SCALARS` to show, in this order.
     """
+    numbers = summary(scalars, info)
     shown = [SCALARS[name] for name in names if numbers[_main_column(name)].notna().any()]
     longest = metrics.oldest_age(info.boundaries[-1])
     rows = [
@@ -177,7 +234,22 @@ def summary_table(
     ]
     seeds = info.seeds_text({str(name): int(n) for name, n in numbers["seeds"].items()})
     spread = "mean ± 95 % interval (Student's t) over" if numbers["seeds"].max() > 1 else "from"
-    notes = [*_base_notes(records), *diverged_notes(records, info)]
+    best = {
+        column: leaders(scalars, info, metric.name)
+        for column, metric in enumerate(shown, start=1)
+        if metric.name != HALF_LIFE
+    }
+    bold = {
+        (line, column)
+        for line, strategy in enumerate(info.strategies)
+        for column, found in best.items()
+        if strategy.name in found.names
+    }
+    notes = [
+        *_bold_notes(list(best.values()), info, int(numbers["seeds"].max())),
+        *_base_notes(records),
+        *diverged_notes(records, info),
+    ]
     if HALF_LIFE in {metric.name for metric in shown}:
         notes.insert(
             0,
@@ -194,6 +266,7 @@ def summary_table(
         rows=tuple(rows),
         notes=tuple(notes),
         wide=True,
+        bold=frozenset(bold),
     )
 
 
@@ -246,9 +319,10 @@ def differences_table(
 
 def to_markdown(table: Table) -> str:
     """The table in Markdown: caption, table, notes."""
-    cells = [[_one_line(text) for text in row] for row in (table.header, *table.rows)]
     rule = ["---", *("---:" for _ in table.header[1:])]
-    lines = [f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:])]
+    rows = _marked(table, _one_line, "**{}**")
+    header = [_one_line(text) for text in table.header]
+    lines = [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
     return "\n\n".join([table.caption, "\n".join(lines), *table.notes]) + "\n"
 
 
@@ -262,18 +336,34 @@ def to_latex(table: Table) -> str:
         "\\centering",
         "\\footnotesize",
         "\\setlength{\\tabcolsep}{3pt}",
-        f"\\caption{{{_escaped(' '.join([table.caption, *table.notes]))}}}",
+        f"\\caption{{{escaped(' '.join([table.caption, *table.notes]))}}}",
         f"\\label{{tab:{table.name}}}",
         f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         "\\toprule",
         " & ".join(header) + " \\\\",
         "\\midrule",
-        *(" & ".join(map(_escaped, row)) + " \\\\" for row in table.rows),
+        *(" & ".join(row) + " \\\\" for row in _marked(table, escaped, "\\textbf{{{}}}")),
         "\\bottomrule",
         "\\end{tabular}",
         f"\\end{{{environment}}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """The table in HTML, to be put into a page."""
+    return render("table.html", table=table)
+
+
+def _marked(table: Table, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+    """The rows escaped for a format, with its mark around what is bold."""
+    return [
+        [
+            bold.format(escape(text)) if (line, column) in table.bold else escape(text)
+            for column, text in enumerate(row)
+        ]
+        for line, row in enumerate(table.rows)
+    ]
 
 
 def _main_column(name: str) -> str:
@@ -360,6 +450,23 @@ def diverged_notes(records: pd.DataFrame, info: RunInfo) -> list[str]:
     return notes
 
 
+def _bold_notes(best: Sequence[Leaders], info: RunInfo, seeds: int) -> list[str]:
+    """What is bold."""
+    if not any(found.names for found in best):
+        return []
+    text = "Bold: the best mean"
+    if any(found.tested for found in best):
+        text += (
+            ", and those not told from it (signed-rank test after Holm's correction, p > "
+            f"{stats.ALPHA}, or a 95 % interval of the difference that holds 0)"
+        )
+    else:
+        text += f"; {seeds} seed{'' if seeds == 1 else 's'} cannot tell the others from it"
+    if UPPER_LINE in {strategy.name for strategy in info.strategies}:
+        text += f"; {info.label(UPPER_LINE)}, which sees the whole stream at once, takes no part"
+    return [f"{text}."]
+
+
 def _power_notes(pairs: int, family: int) -> list[str]:
     """Said where the test can't be significant, whatever the outcome."""
     if family == 0 or stats.smallest_p(pairs, family) <= stats.ALPHA:
@@ -377,33 +484,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-_LATEX = {
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "±": "$\\pm$",
-    "−": "$-$",
-    "×": "$\\times$",
-    "<": "$<$",
-    ">": "$>$",
-    "↑": "$\\uparrow$",
-    "↓": "$\\downarrow$",
-    "…": "\\dots{}",
-    "\N{NO-BREAK SPACE}": "~",
-    "–": "--",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
 def _stacked(header: str) -> str:
     """A column's name in lines of its own, so that the column stays as narrow as its numbers."""
     together = header.replace(" ↑", "\N{NO-BREAK SPACE}↑").replace(" ↓", "\N{NO-BREAK SPACE}↓")
     lines = [
-        _escaped(line)
+        escaped(line)
         for line in textwrap.wrap(together, 11, break_long_words=False, break_on_hyphens=False)
     ]
     return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + " \\\\ ".join(lines) + "}"

@@ -179,12 +179,9 @@ def _place(comparison: _Comparison) -> int:
 
 def _outcome(row: pd.Series, family: int) -> Outcome:
     """The rule of this module; a row of `tables.differences`, one of that many."""
-    if row["p_holm"] <= stats.ALPHA:
-        if row["low"] > 0:
-            return Outcome.BETTER
-        if row["high"] < 0:
-            return Outcome.WORSE
-    elif row["pairs"] == 0 or stats.smallest_p(int(row["pairs"]), family) > stats.ALPHA:
+    if tables.told_apart(row):
+        return Outcome.BETTER if row["difference"] > 0 else Outcome.WORSE
+    if row["pairs"] == 0 or stats.smallest_p(int(row["pairs"]), family) > stats.ALPHA:
         return Outcome.TOO_FEW
     return Outcome.NONE
 

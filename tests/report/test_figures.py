@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pgf import LatexManager
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from gtl_bench import metrics, stats
-from gtl_bench.errors import DataError
-from gtl_bench.report import StrategyInfo, figures, style
+from gtl_bench.errors import DataError, UsageError
+from gtl_bench.report import Layout, StrategyInfo, figures, style, write_report
 
+LATEX_WITH_PGF = (
+    shutil.which("pdflatex") is not None
+    and subprocess.run(["kpsewhich", "pgf.sty"], capture_output=True, check=False).returncode == 0
+)
 KINDS = [figures.accuracy, figures.retention, figures.forgetting, figures.accuracy_matrix]
 SEVERAL = {
     "four": {},
@@ -69,7 +76,7 @@ def overlap(one: Bbox, other: Bbox) -> float:
 
 def check_print(figure: Figure) -> None:
     """Everything written is inside the page, large enough, and covers nothing else written."""
-    with style.paper():
+    with style.rc(figure.scale):
         figure.canvas.draw()
         written = boxes(figure)
     assert figure.get_figheight() < 9  # a page
@@ -95,7 +102,7 @@ def test_everything_can_be_read_in_one_column(draw, run):
 @pytest.mark.parametrize("draw", KINDS)
 def test_everything_can_be_read_in_two_columns(draw, four, eighteen):
     for run in (four, eighteen):
-        figure = draw(*run, "double")
+        figure = draw(*run, Layout("double"))
         assert figure.get_figwidth() == 6.75
         check_print(figure)
 
@@ -118,7 +125,7 @@ def test_a_single_seed_is_not_called_a_mean(make_run):
 def test_labels_and_keys_never_cover_data(draw, four, make_run):
     for run in (four, make_run(experiences=4)):  # the key in a free cell, and below
         figure = draw(*run)
-        with style.paper():
+        with style.rc(figure.scale):
             figure.canvas.draw()
             written = boxes(figure)
         for text, box in written.items():
@@ -309,6 +316,62 @@ def test_pdf_fonts_are_embedded_truetype(four, tmp_path):
         fonts = len(re.findall(rb"/Subtype /CIDFontType2", content))
         assert fonts == len(re.findall(rb"/FontFile2", content)) > 0
         assert b"/CreationDate" not in content
+
+
+@pytest.mark.parametrize("draw", KINDS)
+def test_slides_are_the_same_figure_drawn_larger(draw, four):
+    on_paper, on_slides = draw(*four), draw(*four, Layout(medium="slides"))
+    written = []
+    for figure in (on_paper, on_slides):
+        with style.rc(figure.scale):
+            figure.canvas.draw()
+            written.append(list(texts(figure)))
+    assert on_slides.get_figwidth() == 3 * 3.25
+    for one, other in zip(*written, strict=True):
+        assert other.get_text() == one.get_text()
+        assert other.get_fontsize() == 3 * one.get_fontsize()
+        assert other.get_window_extent().x0 == pytest.approx(3 * one.get_window_extent().x0, abs=6)
+    for one, other in zip(on_paper.axes, on_slides.axes, strict=True):
+        assert np.allclose(one.get_position().bounds, other.get_position().bounds)
+        for line, larger in zip(one.lines, other.lines, strict=True):
+            assert larger.get_linewidth() == pytest.approx(3 * line.get_linewidth())
+    assert draw(*four, Layout("double", "slides")).get_figwidth() < 13.34  # a slide
+
+
+@pytest.mark.skipif(not LATEX_WITH_PGF, reason="pdflatex with the package pgf is not there")
+def test_pgf_compiles_in_a_document(eighteen, make_run, tmp_path):
+    awkward = make_run(("naive", "my_method", "gtl", "ewc"))
+    for run, layout in ((awkward, Layout()), (eighteen, Layout("double"))):
+        files = write_report(*run, tmp_path / layout.column, formats=("pgf",), layout=layout)
+        pgf = [path for path in files if path.suffix == ".pgf"]
+        assert len(pgf) == 4
+        inputs = "\\clearpage".join(f"\\input{{{path.name}}}\n" for path in pgf)
+        source = "\\documentclass{article}\\usepackage{pgf}\\begin{document}\n"
+        folder = pgf[0].parent
+        (folder / "t.tex").write_text(f"{source}{inputs}\\end{{document}}\n")
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_pgf_without_latex_is_one_line(four, tmp_path, monkeypatch):
+    LatexManager._get_cached_or_new_impl.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="--format pgf needs pdflatex") as caught:
+        style.save(figures.accuracy(*four), tmp_path / "figure.pgf", "pgf")
+    assert "\n" not in str(caught.value)
+
+
+def test_dollars_in_a_label_are_no_formula(four, tmp_path):
+    records, info = four
+    strategies = tuple(replace(s, label="$\\x$ % & _") for s in info.strategies)
+    for draw in KINDS:
+        style.save(draw(records, replace(info, strategies=strategies)), tmp_path / "f.svg", "svg")
 
 
 DRAW = """

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def summary_of(records, info):
 
 
 def text_of(records, info):
-    return tables.summary_table(summary_of(records, info), records, info)
+    return tables.summary_table(metrics.scalars(records, info.boundaries), records, info)
 
 
 def differences_of(records, info, focus="gtl", metric="final_accuracy"):
@@ -64,7 +65,7 @@ def test_half_life_is_a_median_with_its_range(four):
     row = summary.loc["gtl"]
     assert row["retention_half_life_median"] == values[2]
     assert (row["retention_half_life_min"], row["retention_half_life_max"]) == (values[0], np.inf)
-    table = tables.summary_table(summary, records, info)
+    table = tables.summary_table(scalars, records, info)
     text = f"{values[2]:.0f} ({values[0]:.0f}–150+)"
     assert table.rows[3][table.header.index("Retention half-life (examples) ↑")] == text
     assert "150+: not reached" in " ".join(table.notes)
@@ -73,7 +74,7 @@ def test_half_life_is_a_median_with_its_range(four):
 def test_summary_table_prints_percent_with_one_decimal(four):
     records, info = four
     summary = summary_of(records, info)
-    table = tables.summary_table(summary, records, info)
+    table = text_of(records, info)
     assert table.header[:2] == ("Strategy", "Final accuracy (%) ↑")
     assert all(len(row) == len(table.header) for row in table.rows)
     mean, high = summary.loc["ewc", ["final_accuracy_mean", "final_accuracy_high"]]
@@ -249,12 +250,81 @@ def test_accuracy_matrix_table(four):
     assert entry["low"].item() < cells.mean() < entry["high"].item()
 
 
+def plant(scalars, name, offset, noise=0.002, metric="final_accuracy"):
+    """The first strategy's values with an offset, as another's."""
+    rng = np.random.default_rng(sum(name.encode()))
+    values = scalars.loc["naive", metric].to_numpy()
+    scalars.loc[name, metric] = values + offset + rng.normal(0, noise, len(values))
+
+
+def bold_in(table, column):
+    return {row[0] for i, row in enumerate(table.rows) if (i, column) in table.bold}
+
+
+def test_the_best_is_bold_and_so_is_what_is_not_told_from_it(make_run):
+    records, info = make_run(seeds=10)
+    scalars = metrics.scalars(records, info.boundaries)
+    for name, offset in (("ewc", 0.05), ("si", 0.0501), ("gtl", 0.04)):
+        plant(scalars, name, offset)
+    for name, offset in (("ewc", 0.05), ("si", -0.03), ("gtl", 0.04)):
+        plant(scalars, name, offset, metric="forgetting")
+    table = tables.summary_table(scalars, records, info)
+    assert bold_in(table, 1) == {"EWC", "SI"}
+    assert bold_in(table, table.header.index("Forgetting (%) ↓")) == {"SI"}  # less is better
+    assert bold_in(table, table.header.index("Retention half-life (examples) ↑")) == set()
+    assert table.notes[1].startswith("Bold: the best mean, and those not told from it")
+
+
+def test_with_too_few_seeds_the_best_alone_is_bold(make_run):
+    # Three comparisons with the best: 3 · 2/2⁶ is above 0.05, 3 · 2/2⁷ is not.
+    for seeds, others in ((6, set()), (7, {"SI"})):
+        records, info = make_run(seeds=seeds)
+        scalars = metrics.scalars(records, info.boundaries)
+        for name, offset in (("ewc", 0.05), ("si", 0.0499), ("gtl", 0.0)):
+            plant(scalars, name, offset, noise=0)
+        scalars.loc[("si", 0), "final_accuracy"] += 0.0002
+        table = tables.summary_table(scalars, records, info)
+        assert bold_in(table, 1) == {"EWC"} | others
+        if not others:
+            assert "Bold: the best mean; 6 seeds cannot tell the others from it." in table.notes
+
+
+def test_equal_means_are_bold_together(make_run):
+    records, info = make_run(seeds=2)
+    scalars = metrics.scalars(records, info.boundaries)
+    plant(scalars, "gtl", 0.3, noise=0)
+    scalars.loc["si", "final_accuracy"] = scalars.loc["gtl", "final_accuracy"].to_numpy()
+    assert bold_in(tables.summary_table(scalars, records, info), 1) == {"SI", "GTL"}
+
+
+def test_the_upper_line_is_never_bold_and_this_is_said(make_run):
+    records, info = make_run(("naive", "gtl", "joint"), seeds=3)
+    table = text_of(records, info)
+    assert all("Joint" not in bold_in(table, column) for column in range(len(table.header)))
+    assert any(
+        "Joint, which sees the whole stream at once, takes no part" in n for n in table.notes
+    )
+
+
+def test_a_strategy_alone_is_not_the_best(make_run):
+    table = text_of(*make_run(("naive",), seeds=8))
+    assert not table.bold
+    assert not [note for note in table.notes if "Bold" in note]
+
+
+def test_a_metric_that_nobody_has_is_nobodys_best(four):
+    records, info = four
+    scalars = metrics.scalars(records, info.boundaries).assign(forgetting=np.nan)
+    assert tables.leaders(scalars, info, "forgetting") == tables.Leaders(frozenset(), False)
+
+
 AWKWARD = tables.Table(
     name="awkward",
     caption="A & B: 5 % of {x}_y, a#b, $, ~, ^, \\",
     header=("Strategy", "Final accuracy (%) ↑", "p"),
     rows=(("my_method", "52.1 ± 1.3", "< 0.001"), ("a|b & c", "−3.0 – 150+", "…")),
     notes=("A × note.",),
+    bold=frozenset({(1, 1)}),
 )
 
 
@@ -263,7 +333,7 @@ def test_markdown_is_a_table():
     start = lines.index("| Strategy | Final accuracy (%) ↑ | p |")
     assert lines[start + 1] == "| --- | ---: | ---: |"
     assert lines[start + 2] == "| my_method | 52.1 ± 1.3 | < 0.001 |"
-    assert lines[start + 3].count("|") - lines[start + 3].count("\\|") == 4
+    assert lines[start + 3] == "| a\\|b & c | **−3.0 – 150+** | … |"
     assert lines[0] == AWKWARD.caption
     assert lines[-1] == "A × note."
 
@@ -271,7 +341,7 @@ def test_markdown_is_a_table():
 def test_latex_escapes_what_latex_would_read():
     text = tables.to_latex(AWKWARD)
     assert "my\\_method & 52.1 $\\pm$ 1.3 & $<$ 0.001 \\\\" in text
-    assert "a|b \\& c & $-$3.0 -- 150+ & \\dots{} \\\\" in text
+    assert "a|b \\& c & \\textbf{$-$3.0 -- 150+} & \\dots{} \\\\" in text
     assert "A \\& B: 5 \\% of \\{x\\}\\_y, a\\#b, \\$, \\textasciitilde{}" in text
     assert text.isascii()
     assert [line for line in text.splitlines() if "rule" in line] == [
@@ -279,6 +349,18 @@ def test_latex_escapes_what_latex_would_read():
         "\\midrule",
         "\\bottomrule",
     ]
+
+
+def test_html_holds_every_text_escaped():
+    text = tables.to_html(AWKWARD)
+    tree = ElementTree.fromstring(text)  # well-formed
+    rows = [["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")]
+    assert rows == [list(row) for row in (AWKWARD.header, *AWKWARD.rows)]
+    assert "<strong>−3.0 – 150+</strong>" in text
+    assert len(list(tree.iter("strong"))) == 1
+    assert "&lt; 0.001" in text
+    assert tree.findtext("figcaption") == AWKWARD.caption
+    assert [note.text for note in tree.iter("p")] == list(AWKWARD.notes)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not there")
@@ -315,7 +397,7 @@ def test_report_writes_what_it_says(four, tmp_path):
         *(
             f"tables/{table}.{e}"
             for table in ("summary", "differences")
-            for e in ("csv", "md", "tex")
+            for e in ("csv", "md", "tex", "html")
         ),
         "tables/accuracy_matrix.csv",
         "tables/cells.csv",
