@@ -25,6 +25,7 @@ NUMERIC_MODULES = (
     "models",
     "records",
     "regularizers",
+    "rehearsal",
     "rng",
     "scenario",
     "source",
