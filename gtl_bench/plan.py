@@ -195,7 +195,7 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         values = resolve(recipe, texts, tuned.values(recipe))
         check_learner(recipe.name, values)
         cells += [setup.cell(recipe, values, seed) for seed in range(request.seeds)]
-    regime = _regime(request, tuned)
+    regime = _regime(request, tuned, strategies)
     return Plan(setup, strategies, tuple(cells), regime, broken)
 
 
@@ -265,13 +265,18 @@ def _matched(texts: Sequence[str], strategies: Sequence[StrategyRecipe]) -> dict
     return matched
 
 
-def _regime(request: Request, tuned: Tuned) -> str:
-    """How hyperparameters were set, as captions say it."""
-    regime = tuned.description
+def _regime(request: Request, tuned: Tuned, strategies: Sequence[StrategyRecipe]) -> str:
+    """How hyperparameters were set, as captions say it: a mixture is named as one."""
+    parts = [tuned.description]
+    untuned = [r.label for r in strategies if r.search and r.name not in tuned.strategies]
+    if tuned.strategies and untuned:
+        parts.append(f"{', '.join(untuned)} untuned")
     if request.matched:
-        regime = f"matched at {', '.join(request.matched)}"
+        parts = [f"matched at {', '.join(request.matched)}"]
     own = [text for text in request.settings if not text.startswith("benchmark.")]
-    return f"{regime}, with {', '.join(own)}" if own else regime
+    if own:
+        parts.append(f"with {', '.join(own)}")
+    return "; ".join(parts)
 
 
 def _key(parts: Any) -> str:

@@ -11,7 +11,7 @@ keeps one property of the guide and gives up the others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gtl_bench import Log, strategy
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from gtl_bench.gtl import Guide
+    from gtl_bench.gtl.displacement import Measure
+    from gtl_bench.gtl.guide import Focus, Scope, Temperature
+    from gtl_bench.gtl.plugin import Apply
     from gtl_bench.source import Plugins, Source
 
     Control = Callable[[Guide, torch.Generator], Guide]
@@ -37,15 +40,15 @@ def guided(
         n_classes: int = 3,
         scout_epochs: int = 5,
         scout_lr: float = 0.05,
-        measure: str = "squared",
-        focus: str = "zero_enforced_and_normalized",
-        scope: str = "tensor",
-        temperature: str = "room",
-        apply: str = "update",
+        measure: Measure = "squared",
+        focus: Focus = "zero_enforced_and_normalized",
+        scope: Scope = "tensor",
+        temperature: Temperature = "room",
+        apply: Apply = "update",
     ) -> Plugins:
         from gtl_bench.gtl import GTLPlugin, Guide, scout
 
-        scouting = {
+        scouting: dict[str, Any] = {
             "n_scouts": n_scouts,
             "n_classes": n_classes,
             "epochs": scout_epochs,

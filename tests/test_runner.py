@@ -482,3 +482,21 @@ def test_records_are_the_same_bytes_for_any_number_of_workers_and_any_order(
     assert {path.name: path.read_bytes() for path in other.finished().values()} == {
         path.name: path.read_bytes() for path in reference.finished().values()
     }
+
+
+def test_captions_name_what_is_not_tuned(request_: Request, tmp_path: Path) -> None:
+    tuned = tmp_path / "tuned.toml"
+    tuned.write_text('benchmark = "split-digits"\n[strategies.naive]\nlr = 0.002\n')
+    both = planned(dataclasses.replace(request_, tuned=tuned))
+    assert both.regime == "tuned by equal-budget search; EWC untuned"
+    settings = {cell.strategy: cell.strategy_settings["lr"] for cell in both.cells}
+    assert settings == {"naive": 0.002, "ewc": 0.01}
+    matched = planned(
+        dataclasses.replace(request_, strategies=("naive", "frozen"), matched=("lr=0.03",))
+    )
+    assert matched.regime == "matched at lr=0.03"
+    # The frozen base searches nothing and stays frozen.
+    settings = {cell.strategy: cell.strategy_settings["lr"] for cell in matched.cells}
+    assert settings == {"naive": 0.03, "frozen": 0.0}
+    own = planned(dataclasses.replace(request_, untuned=True, settings=(*SMALL, "naive.lr=0.5")))
+    assert own.regime == "untuned defaults; with naive.lr=0.5"
