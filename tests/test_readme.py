@@ -42,6 +42,11 @@ def test_gtl_script_is_short_and_runs_on_stock_avalanche(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    for name in ("naive", "gtl"):
+        [printed] = re.findall(rf"^{name}: .* ([\d.]+)%$", done.stdout, flags=re.MULTILINE)
+        [claimed] = re.findall(rf"([\d.]+) % for {name}", README, flags=re.IGNORECASE)
+        # The last digits are the machine's.
+        assert abs(float(printed) - float(claimed)) < 2
 
 
 def test_strategy_file_runs_beside_others(

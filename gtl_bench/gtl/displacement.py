@@ -127,7 +127,7 @@ def shape(tensor: Tensor) -> str:
 
 
 def _double(value: Tensor) -> Tensor:
-    return value.detach().to("cpu", torch.float64)
+    return value.detach().cpu().double()
 
 
 def _parameters(weights: Weights) -> dict[str, Tensor]:

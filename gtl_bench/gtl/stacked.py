@@ -349,22 +349,22 @@ class _Stack:
             counts = (self.sizes - start).clamp(max=self.how.batch_size)
             n = int((counts > 0).sum())
             positions = self.orders[:n, index, start : start + self.how.batch_size]
-            column = torch.arange(positions.shape[1], device=counts.device)
-            self.step(positions, (column < counts[:n, None]).double() / counts[:n, None])
+            self.step(positions, counts[:n])
 
     @torch.enable_grad()
-    def step(self, positions: Tensor, share: Tensor) -> None:
+    def step(self, positions: Tensor, counts: Tensor) -> None:
         """One step of the first scouts.
 
         Args:
             positions: of the examples (scouts × batch).
-            share: what each example counts for in its scout's loss (scouts × batch).
+            counts: how many of these are in the mini-batch (scouts); the rest fills up.
         """
         dense, offsets, logits, seen = self.forward(positions)
         losses = functional.cross_entropy(
             self._masked(logits).flatten(0, 1), self._labels(positions).flatten(), reduction="none"
         )
-        loss = (losses.view_as(share) * share.to(losses.dtype)).sum()
+        inside = _first(counts, positions.shape[1]).to(losses.dtype)
+        loss = (losses.view_as(inside) * inside / counts[:, None]).sum()
         leaves = [*dense.values(), *offsets.values()]
         gradients = iter(torch.autograd.grad(loss, leaves, allow_unused=True))
         with torch.no_grad():
@@ -550,9 +550,14 @@ def _base_outputs(model: StackableModel, x: Tensor, rows: Tensor) -> dict[str, T
 
 def _accuracy(right: Tensor, counts: Tensor) -> list[float]:
     """The share that is right of each row's first `counts` (rows × examples, bool)."""
-    counted = torch.arange(right.shape[1], device=right.device) < counts[:, None]
-    shares: list[float] = ((right & counted).sum(1).double() / counts).tolist()
+    number = (right & _first(counts, right.shape[1])).sum(1)
+    shares: list[float] = (number.cpu().double() / counts.cpu()).tolist()
     return shares
+
+
+def _first(counts: Tensor, size: int) -> Tensor:
+    """A row for each count: True at its first `count` places of `size` (counts × size)."""
+    return torch.arange(size, device=counts.device) < counts[:, None]
 
 
 def _repeated(value: Tensor, size: int) -> Tensor:
