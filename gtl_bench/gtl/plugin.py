@@ -22,7 +22,8 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     `apply="update"` guides the change that the optimizer makes, whatever the optimizer:
     w ← w_before + g ⊙ (w_proposed − w_before), the equation of arXiv 2303.16154. At g = 0 a
-    parameter stays exactly as it was, at g = 1 it becomes exactly what the optimizer proposed.
+    parameter stays exactly as it was, at g = 1 it becomes what the optimizer proposed (to the bit;
+    under plain SGD, whose guided step is taken in a single pass, to the rounding of the last).
 
     `apply="gradient"` multiplies the gradient by g before the optimizer sees it, as the authors'
     library does. The two agree, up to rounding, for plain SGD, momentum included. They don't under

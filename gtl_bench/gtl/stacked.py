@@ -41,9 +41,6 @@ from gtl_bench.gtl.training import (
 # Weights stacked at once: about what the last cache of a CPU holds, and what keeps a GPU busy.
 _STACK_BYTES = {"cpu": 12 * 2**20, "cuda": 2**30}
 
-# In training these depend on the other examples of the mini-batch, or on chance.
-_NOT_STACKABLE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-
 
 class _LinearTap(nn.Module):
     """Stands in for a linear layer: weights and biases are set from outside, inputs are kept."""
@@ -335,7 +332,9 @@ class _Stack:
         self.sizes, self.spare = (torch.tensor(n, device=x.device) for n in (sizes, spare))
         self.missing = torch.stack([missing(p.classes, model.outputs, x.device) for p in problems])
         self.dense = {name: _repeated(value, size) for name, value in model.dense.items()}
-        self.velocity = {name: torch.zeros_like(stack) for name, stack in self.dense.items()}
+        self.velocity = {
+            name: torch.zeros_like(stack) for name, stack in self.dense.items() if how.momentum
+        }
         self.linear = {name: _Linear(layer, size, how) for name, layer in model.linear.items()}
         self.inputs = {
             name: _InputLayer(x.flatten(1), outputs, self.rows, self.most, how)
@@ -372,6 +371,8 @@ class _Stack:
                 if gradient is not None:
                     self._descend(name, gradient)
             for name, gradient in zip(offsets, gradients):
+                if gradient is None:
+                    continue
                 if name in self.linear:
                     self.linear[name].step(gradient, seen[name])
                 else:
@@ -447,19 +448,22 @@ class _Stack:
 def stackable(model: nn.Module, x: Tensor, most_examples: int) -> StackableModel | None:
     """The base taken apart for stacked training; None if it can only be trained in turn.
 
+    Whether it can is tried out on a few inputs. It fails where `vmap` does (dropout, batch norm's
+    running statistics, Python code that looks at values), and where an example's output depends on
+    the others of its mini-batch (batch norm without them).
+
     Args:
         model: the base.
         x: inputs of the source (n × …), on the model's device.
         most_examples: of the largest sub-problem.
     """
-    if any(isinstance(module, _NOT_STACKABLE) for module in model.modules()):
-        return None
     try:
         with own_random_state(0, x.device), torch.no_grad():
             # Random, since layers that alter the data could leave examples of zeros as they are.
             probe = torch.rand_like(x[:3]) if x.is_floating_point() else x[:3]
             form = StackableModel(model, probe, most_examples)
-            expected = copy.deepcopy(model).train()(probe)
+            alone = copy.deepcopy(model).train()
+            expected = torch.cat([alone(example[None]) for example in probe])
             if not _close(form, probe, expected):
                 return None
             if form.inputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,12 +145,14 @@ def _accuracy(
     scout: nn.Module, x: Tensor, y: Tensor, rows: Tensor, problem: SubProblem, how: Training
 ) -> float:
     """The share of rows that the scout, in evaluation mode, classifies right; nan without rows."""
+    if not len(rows):
+        return math.nan
     scout.eval()
     right = 0
     for part in rows.split(EVALUATION_BATCH):
         right += int((_logits(scout, x[part], problem, how).argmax(1) == y[part]).sum())
     scout.train()
-    return right / len(rows) if len(rows) else float("nan")
+    return right / len(rows)
 
 
 @contextmanager

@@ -161,6 +161,23 @@ class Tokens(nn.Module):
         return self.head((x + functional.gelu(self.mlp(x))).mean(1))
 
 
+class Tied(nn.Module):
+    """Two layers of one weight, and a layer whose output leads nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(16, 16)
+        self.second = nn.Linear(16, 16, bias=False)
+        self.second.weight = self.first.weight
+        self.idle = nn.Linear(16, 3)
+        self.head = nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.first(x.view(x.size(0), -1)))
+        self.idle(x)
+        return self.head(torch.tanh(self.second(x)))
+
+
 class Doubled(nn.Module):
     """Its first layer sees the data twice as large."""
 
@@ -189,7 +206,8 @@ def one_layer() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "build", [perceptron, Residual, Tokens, Doubled, convolutional, partly_frozen, one_layer]
+    "build",
+    [perceptron, Residual, Tokens, Tied, Doubled, convolutional, partly_frozen, one_layer],
 )
 @pytest.mark.parametrize("examples", [9, None])  # fewer and more than the data's 16 inputs
 def test_stacked_or_in_turn_gives_the_same_scouts(
@@ -267,6 +285,15 @@ class DrawsAtRandom(nn.Module):
         return self.head(functional.dropout(x.flatten(1)))
 
 
+class LooksAtNeighbours(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.flatten(1) - x.flatten(1).mean(0))
+
+
 class LooksAtValues(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +304,7 @@ class LooksAtValues(nn.Module):
         return out if out.sum() > 0 else 2 * out
 
 
-@pytest.mark.parametrize("build", [DrawsAtRandom, LooksAtValues])
+@pytest.mark.parametrize("build", [DrawsAtRandom, LooksAtNeighbours, LooksAtValues])
 def test_models_that_only_the_attempt_shows_to_be_unstackable(
     build: Callable[[], nn.Module],
 ) -> None:
