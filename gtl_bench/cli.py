@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from gtl_bench.plan import Plan
+    from gtl_bench.report.run import Options
+    from gtl_bench.report.tables import Table as PrintedTable
     from gtl_bench.report.verdict import Verdict
     from gtl_bench.runner import Progress
     from gtl_bench.store import RunFolder
@@ -36,6 +38,20 @@ app = typer.Typer(
 
 # Some versions of Typer bring their own copy of click; this is click's base of errors in any case.
 _ClickError: Any = typer.BadParameter.__mro__[2]
+
+
+class Column(StrEnum):
+    """How many columns of a page a figure spans."""
+
+    single = "single"
+    double = "double"
+
+
+class Style(StrEnum):
+    """What figures are for."""
+
+    paper = "paper"
+    slides = "slides"
 
 
 class Device(StrEnum):
@@ -219,12 +235,35 @@ def tune(
 @app.command()
 def report(
     run_folders: Annotated[list[Path], typer.Argument(help="Folders that runs left.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="Of the figures: pdf, svg, png, pgf, by commas.")
+    ] = "pdf,png",
+    column: Annotated[Column, typer.Option(help="Columns of a page.")] = Column.single,
+    style: Annotated[Style, typer.Option(help="What figures are for.")] = Style.paper,
+    focus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The strategy to judge [default: gtl].", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The report's folder [default: the run's own; report for several].",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Make the tables and figures of finished runs again."""
+    """Make the figures, tables and page of finished runs, of several together."""
+    from gtl_bench.report.info import Layout
+    from gtl_bench.report.run import Options
     from gtl_bench.store import RunFolder
 
-    for path in run_folders:
-        _report(RunFolder(path))
+    options = Options(_names(formats), Layout(column.value, style.value), focus)
+    if len(run_folders) == 1:
+        _report(RunFolder(run_folders[0]), out, options)
+    else:
+        _report_together([RunFolder(path) for path in run_folders], out or Path("report"), options)
 
 
 @app.command()
@@ -233,10 +272,10 @@ def verdict(
     focus: Annotated[str, typer.Option(metavar="NAME", help="The strategy to judge.")] = "gtl",
 ) -> None:
     """Say in plain sentences what a run shows of one strategy."""
-    from gtl_bench.report.run import judge
+    from gtl_bench.report.run import judge_run
     from gtl_bench.store import RunFolder
 
-    _show_verdict(judge(RunFolder(run_folder), focus))
+    _show_verdict(judge_run(RunFolder(run_folder), focus))
 
 
 @app.command("list")
@@ -310,19 +349,38 @@ def _device(device: Device) -> str:
     return "cpu"
 
 
-def _report(folder: RunFolder) -> None:
-    """Write figures and tables of a run and print the short table."""
+def _report(folder: RunFolder, out: Path | None = None, options: Options | None = None) -> None:
+    """Write a run's report; print its verdict and the short table."""
+    from gtl_bench.report.run import DEFAULTS, report_run
+
+    judged, short = report_run(folder, out, options or DEFAULTS)
+    if judged:
+        _show_verdict(judged)
+    _show_table(short)
+
+
+def _report_together(folders: list[RunFolder], out: Path, options: Options) -> None:
+    """Write one report of several runs; print their verdicts and the summary table."""
+    from gtl_bench.report.together import report_runs
+
+    verdicts, summary = report_runs(folders, out, options)
+    for judged in verdicts:
+        _show_verdict(judged)
+    _show_table(summary)
+    typer.echo(f"the report of {len(folders)} runs is in {out}")
+
+
+def _show_table(shown: PrintedTable) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from gtl_bench.report.run import report_run
-
-    short = report_run(folder)
-    table = Table(*short.header, title=short.caption, caption="\n".join(short.notes))
+    table = Table(*shown.header, title=shown.caption, caption="\n".join(shown.notes))
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in short.rows:
-        table.add_row(*row)
+    for line, row in enumerate(shown.rows):
+        styles = ["bold" if (line, i) in shown.bold else "" for i in range(len(row))]
+        table.add_row(*map(Text, row, styles))
     Console().print(table)
 
 

@@ -123,6 +123,38 @@ def holm(p_values: Array) -> Array:
     return corrected
 
 
+def mean_ranks(values: Array) -> Array:
+    """The mean over data sets of each strategy's rank by a value of which more is better.
+
+    Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006, section
+    3.2.2.
+
+    Args:
+        values: (data sets, strategies), finite.
+
+    Returns:
+        (strategies,), from 1, the best, to their number; equal values share their mean rank.
+    """
+    return np.asarray(stats.rankdata(-values, axis=1).mean(axis=0))
+
+
+def critical_difference(strategies: int, data_sets: int) -> float:
+    """The difference of mean ranks from which on the Nemenyi test tells two strategies apart.
+
+    CD = q √(k (k + 1) / 6N), with q the 95 % point of the studentized range of k values at infinite
+    degrees of freedom over √2. Demšar (see `mean_ranks`), section 3.2.2.
+
+    Args:
+        strategies: k, 2 or more.
+        data_sets: N, 1 or more; they are independent of one another.
+
+    Returns:
+        Above 0; above k - 1 where nothing can be told apart.
+    """
+    q = stats.studentized_range.ppf(CONFIDENCE, strategies, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(strategies * (strategies + 1) / (6 * data_sets)))
+
+
 def probability_of_improvement(differences: Array) -> float:
     """The share of pairs in which the first is better; a tie counts half.
 

@@ -97,7 +97,21 @@ def test_run_leaves_records_tables_and_figures(call: Call, tmp_path: Path) -> No
     assert [cell["seconds"] for cell in again["cells"]] == [
         cell["seconds"] for cell in manifest["cells"]
     ]
-    assert call("report", str(folder))[0] == 0
+    status, out, _ = call("report", str(folder), "--format=svg", "--column=double", "--focus=ewc")
+    assert status == 0
+    assert out.startswith("Too few seeds to tell EWC from Naive: 2,")
+    assert (folder / "figures" / "accuracy.svg").read_bytes().startswith(b"<?xml")
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Too few seeds to tell EWC from Naive: 2," in page
+    assert "python -m gtl_bench run split-digits" in page
+    elsewhere = call("report", str(folder), "--out=elsewhere", "--style=slides", "--format=png")
+    assert elsewhere[0] == 0
+    assert "gtl is not in this run" in (tmp_path / "elsewhere" / "index.html").read_text()
+    assert (tmp_path / "elsewhere" / "figures" / "accuracy.png").is_file()
+    status, out, err = call("report", str(folder), str(folder), "--out=joint", "--format=svg")
+    assert status == 0, err
+    assert "the report of 2 runs is in joint" in out
+    assert (tmp_path / "joint" / "figures" / "benchmarks.svg").is_file()
     status, out, _ = call("verdict", str(folder), "--focus=ewc")
     assert status == 0
     assert out.startswith("Too few seeds to tell EWC from Naive: 2, where a test of 2 comparisons")
@@ -148,6 +162,8 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["run", "split-digits", "--tuned", "nowhere.toml"], "nowhere.toml can't be read"),
         (["run", "split-digits", "--out", "file/run"], "can't write to file/run"),
         (["report", "nowhere"], "nowhere is no run folder"),
+        (["report", "nowhere", "--format=jpg"], "--format jpg: choose from pdf, svg, png, pgf"),
+        (["report", "nowhere", "--column=triple"], "'--column'"),
         (["verdict", "nowhere"], "nowhere is no run folder"),
         (["verdict"], "Missing argument"),
         (["data", "mnits"], "did you mean 'mnist'"),

@@ -160,6 +160,22 @@ def test_five_seeds_cannot_reach_significance_and_six_only_alone():
     assert stats.smallest_p(1, comparisons=9) == 1
 
 
+def test_mean_ranks_by_hand():
+    values = np.array([[0.9, 0.5, 0.7], [0.4, 0.4, 0.6]])
+    # Ranks 1, 3, 2 and 2.5, 2.5, 1.
+    assert stats.mean_ranks(values).tolist() == [1.75, 2.75, 1.5]
+
+
+def test_critical_differences_are_those_of_the_published_table():
+    # Demšar 2006, table 5(a): q at 0.05 for 2 to 10 classifiers.
+    published = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
+    for k, q in enumerate(published, start=2):
+        expected = q * np.sqrt(k * (k + 1) / (6 * 14))
+        assert stats.critical_difference(k, 14) == pytest.approx(expected, rel=4e-4)
+    # His example: 4 classifiers on 14 data sets, section 3.2.3.
+    assert stats.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
 def test_holm_by_hand():
     corrected = stats.holm(np.array([0.01, 0.04, 0.03, 0.005]))
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: the last may not fall below the third.

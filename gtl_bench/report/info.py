@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+FORMATS = ("pdf", "svg", "png", "pgf")  # of figures; png has 300 dots an inch
 Column = Literal["single", "double"]  # how many columns of a page a figure spans
 Medium = Literal["paper", "slides"]  # what a figure is made for
 
@@ -35,6 +36,9 @@ class Layout:
 
 
 PRINT = Layout()
+
+
+DEFAULT_FOCUS = "gtl"  # the strategy that a report judges where nothing else is asked for
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class RunInfo:
     def label(self, name: str) -> str:
         """How a strategy of the run is called."""
         return next(strategy.label for strategy in self.strategies if strategy.name == name)
+
+    def comparable(self, name: str) -> bool:
+        """Whether a strategy is in the run, and another one beside it."""
+        return name in {s.name for s in self.strategies} and len(self.strategies) > 1
 
     def seeds_text(self, counts: Mapping[str, int]) -> str:
         """How many seeds there are of how many asked for, such as "3 of 5 seeds".

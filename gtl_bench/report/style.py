@@ -6,25 +6,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pgf import LatexError
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
-from matplotlib.transforms import Affine2D
 
-from gtl_bench.errors import UsageError
 from gtl_bench.report.info import StrategyInfo
-from gtl_bench.report.latex import escaped
-
-#: What figures can be written as; png has 300 dots an inch.
-FORMATS = ("pdf", "svg", "png", "pgf")
 
 SMALL = 6.0  # points; nothing is smaller, and figures are printed at the size they are drawn
 NORMAL = 7.0
@@ -161,25 +149,6 @@ def rc(scale: float = 1.0) -> Iterator[None]:
         yield
 
 
-class Sheet(Figure):
-    """A figure laid out in inches of print, and drawn `scale` times as large.
-
-    It has a canvas of its own and touches no global state.
-
-    Attributes:
-        width: in inches of print.
-        height: in inches of print.
-        scale: 1 for print, more for slides.
-        inches: from inches of print, from the lower left, to pixels.
-    """
-
-    def __init__(self, width: float, height: float, scale: float = 1.0) -> None:
-        super().__init__(figsize=(scale * width, scale * height))
-        FigureCanvasAgg(self)
-        self.width, self.height, self.scale = width, height, scale
-        self.inches = Affine2D().scale(scale) + self.dpi_scale_trans
-
-
 def text_width(text: str, size: float) -> float:
     """The width of a line of text in inches, at a size in points."""
     font = FontProperties(family=FONT, size=size)
@@ -205,36 +174,3 @@ def wrapped(text: str, size: float, width: float) -> list[str]:
         else:
             lines.append(cut(word, size, width))
     return lines
-
-
-def save(figure: Sheet, target: Path | BinaryIO, file_format: str) -> None:
-    """Write a figure; the same figure gives the same bytes.
-
-    Args:
-        figure: from this package's functions.
-        target: where to write.
-        file_format: one of `FORMATS`.
-
-    Raises:
-        UsageError: for pgf, where LaTeX with the package pgf is not there.
-    """
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    metadata: dict[str, Any] = {"metadata": undated[file_format]} if file_format in undated else {}
-    labels = figure.findobj(Text) if file_format == "pgf" else []
-    texts = [label.get_text() for label in labels]
-    for label, text in zip(labels, texts):
-        label.set_text(escaped(text))
-    with rc(figure.scale):
-        try:
-            figure.savefig(target, format=file_format, dpi=300, **metadata)
-        except (LatexError, RuntimeError) as error:
-            if file_format != "pgf":
-                raise
-            reason = " ".join(str(error).split())[:100]
-            raise UsageError(
-                f"--format pgf needs pdflatex and the LaTeX package pgf, which measure its text "
-                f"({reason}…): install them, or choose {', '.join(FORMATS[:-1])}."
-            ) from None
-        finally:
-            for label, text in zip(labels, texts):
-                label.set_text(text)

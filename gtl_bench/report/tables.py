@@ -17,7 +17,7 @@ import pandas as pd
 from gtl_bench import metrics, stats
 from gtl_bench.metrics import SCALARS, Metric
 from gtl_bench.report.html import render
-from gtl_bench.report.info import RunInfo
+from gtl_bench.report.info import RunInfo, StrategyInfo
 from gtl_bench.report.latex import escaped
 
 HALF_LIFE = "retention_half_life"
@@ -48,6 +48,25 @@ class Table:
     notes: tuple[str, ...]
     wide: bool = False
     bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def of_run(
+    scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: str
+) -> list[tuple[pd.DataFrame, Table]]:
+    """The tables of a run, in numbers and as text.
+
+    Args:
+        scalars: a row a cell, from `metrics.scalars`.
+        records: the records that they are of.
+        info: the run.
+        focus: the strategy that others are compared with; without it in the run, or nothing beside
+            it, that table is left out.
+    """
+    found = [(summary(scalars, info), summary_table(scalars, records, info))]
+    if info.comparable(focus):
+        numbers = differences(scalars, info, focus)
+        found.append((numbers, differences_table(numbers, records, info, focus)))
+    return found
 
 
 def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
@@ -246,7 +265,7 @@ def summary_table(
         if strategy.name in found.names
     }
     notes = [
-        *_bold_notes(list(best.values()), info, int(numbers["seeds"].max())),
+        *bold_notes(list(best.values()), info.strategies, int(numbers["seeds"].max())),
         *_base_notes(records),
         *diverged_notes(records, info),
     ]
@@ -294,7 +313,7 @@ def differences_table(
     rows = tuple(
         (
             str(row["label"]),
-            _interval(row["difference"], row["high"], sign=True),
+            interval(row["difference"], row["high"], sign=True),
             _p(row["p_holm"]),
             _share(row["probability_of_improvement"]),
             str(row["pairs"]),
@@ -382,10 +401,10 @@ def _summary_text(row: pd.Series, metric: Metric, longest: int) -> str:
         text = _age(middle, longest)
         low, high = row[f"{metric.name}_min"], row[f"{metric.name}_max"]
         return text if low == high else f"{text} ({_age(low, longest)}–{_age(high, longest)})"
-    return _interval(middle, row[f"{metric.name}_high"])
+    return interval(middle, row[f"{metric.name}_high"])
 
 
-def _interval(mean: float, high: float, sign: bool = False) -> str:
+def interval(mean: float, high: float, sign: bool = False) -> str:
     """The mean with half of its interval's width, where it has one."""
     text = percent(mean, sign)
     return text if np.isnan(high) else f"{text} ± {percent(high - mean)}"
@@ -450,8 +469,16 @@ def diverged_notes(records: pd.DataFrame, info: RunInfo) -> list[str]:
     return notes
 
 
-def _bold_notes(best: Sequence[Leaders], info: RunInfo, seeds: int) -> list[str]:
-    """What is bold."""
+def bold_notes(
+    best: Sequence[Leaders], strategies: Sequence[StrategyInfo], seeds: int
+) -> list[str]:
+    """What is bold: a sentence, or none where nothing is.
+
+    Args:
+        best: the leaders of each column.
+        strategies: those of the table.
+        seeds: how many there are at most.
+    """
     if not any(found.names for found in best):
         return []
     text = "Bold: the best mean"
@@ -460,10 +487,13 @@ def _bold_notes(best: Sequence[Leaders], info: RunInfo, seeds: int) -> list[str]
             ", and those not told from it (signed-rank test after Holm's correction, p > "
             f"{stats.ALPHA}, or a 95 % interval of the difference that holds 0)"
         )
+        if not all(found.tested for found in best if found.names):
+            text += "; where there are too few seeds for the test, the best alone"
     else:
         text += f"; {seeds} seed{'' if seeds == 1 else 's'} cannot tell the others from it"
-    if UPPER_LINE in {strategy.name for strategy in info.strategies}:
-        text += f"; {info.label(UPPER_LINE)}, which sees the whole stream at once, takes no part"
+    for strategy in strategies:
+        if strategy.name == UPPER_LINE:
+            text += f"; {strategy.label}, which sees the whole stream at once, takes no part"
     return [f"{text}."]
 
 

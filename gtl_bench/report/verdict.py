@@ -103,7 +103,7 @@ class _Comparison:
     outcome: Outcome
 
 
-def verdict(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: str) -> Verdict:
+def judge(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: str) -> Verdict:
     """Judge a strategy of a run by its final accuracy.
 
     Args:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from gtl_bench import metrics
 from gtl_bench.report.info import RunInfo, StrategyInfo
+from gtl_bench.report.run import Run
 
 EXPERIENCES = ("0/1", "2/3", "4/5", "6/7", "8/9")
 # name: (label, control, how fast it learns, how fast it forgets), both per example
@@ -92,6 +95,37 @@ def made_up(
         regime="default settings",
     )
     return pd.concat(cells, ignore_index=True), info
+
+
+def as_run(records, info, **changes) -> Run:
+    """A run with a manifest like those that runs leave."""
+    manifest: dict[str, Any] = {
+        "title": info.title,
+        "benchmark": "split-digits",
+        "requested": "split-mnist",
+        "stand_in_reason": "No copy of MNIST is here.",
+        "benchmark_settings": {"per_class": 20, "split": "report"},
+        "regime": info.regime,
+        "seeds": info.seeds,
+        "device": "cpu",
+        "strategies": [
+            {"name": s.name, "label": s.label, "control": s.control, "settings": {"lr": 1e-05}}
+            for s in info.strategies
+        ],
+        "cells": [
+            {"strategy": s.name, "seed": seed, "key": "0" * 16, "seconds": 1.5 if seed else None}
+            for s in info.strategies
+            for seed in range(info.seeds)
+        ],
+        "data": {"digits": "5eed" * 16},
+        "command": "python -m gtl_bench run split-mnist --strategies 'naive,./my method.py'",
+        "written": "2026-01-02T03:04:05+00:00",
+        "python": "3.11.7",
+        "platform": "Linux",
+        "versions": {"gtl-bench": "0.1.0", "torch": "2.14.1"},
+    }
+    scalars = metrics.scalars(records, info.boundaries)
+    return Run(manifest | changes, info, records, scalars)
 
 
 MadeUp = Callable[..., tuple[pd.DataFrame, RunInfo]]

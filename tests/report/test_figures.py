@@ -24,6 +24,7 @@ from matplotlib.transforms import Bbox
 from gtl_bench import metrics, stats
 from gtl_bench.errors import DataError, UsageError
 from gtl_bench.report import Layout, StrategyInfo, figures, style, write_report
+from gtl_bench.report.sheet import fit_ticks, save, spread_out
 
 LATEX_WITH_PGF = (
     shutil.which("pdflatex") is not None
@@ -310,7 +311,7 @@ def test_global_settings_stay_as_they_are(four):
 
 def test_pdf_fonts_are_embedded_truetype(four, tmp_path):
     for draw in KINDS:
-        style.save(draw(*four), tmp_path / "figure.pdf", "pdf")
+        save(draw(*four), tmp_path / "figure.pdf", "pdf")
         content = (tmp_path / "figure.pdf").read_bytes()
         assert b"/Type3" not in content
         fonts = len(re.findall(rb"/Subtype /CIDFontType2", content))
@@ -363,7 +364,7 @@ def test_pgf_without_latex_is_one_line(four, tmp_path, monkeypatch):
     LatexManager._get_cached_or_new_impl.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="--format pgf needs pdflatex") as caught:
-        style.save(figures.accuracy(*four), tmp_path / "figure.pgf", "pgf")
+        save(figures.accuracy(*four), tmp_path / "figure.pgf", "pgf")
     assert "\n" not in str(caught.value)
 
 
@@ -371,7 +372,7 @@ def test_dollars_in_a_label_are_no_formula(four, tmp_path):
     records, info = four
     strategies = tuple(replace(s, label="$\\x$ % & _") for s in info.strategies)
     for draw in KINDS:
-        style.save(draw(records, replace(info, strategies=strategies)), tmp_path / "f.svg", "svg")
+        save(draw(records, replace(info, strategies=strategies)), tmp_path / "f.svg", "svg")
 
 
 DRAW = """
@@ -379,10 +380,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from conftest import made_up
-from gtl_bench.report import figures, style
+from gtl_bench.report import figures
+from gtl_bench.report.sheet import save
 figure = figures.accuracy(*made_up())
 for name in ("pdf", "png", "svg"):
-    style.save(figure, Path(sys.argv[2]) / f"figure.{name}", name)
+    save(figure, Path(sys.argv[2]) / f"figure.{name}", name)
 """
 
 
@@ -391,7 +393,7 @@ def test_files_are_the_same_to_the_last_byte_in_another_process(four, tmp_path):
     here = Path(__file__).parent
     subprocess.run([sys.executable, "-c", DRAW, here, tmp_path], check=True)
     for name in ("pdf", "png", "svg"):
-        style.save(figure, tmp_path / f"again.{name}", name)
+        save(figure, tmp_path / f"again.{name}", name)
         assert (tmp_path / f"again.{name}").read_bytes() == (
             tmp_path / f"figure.{name}"
         ).read_bytes()
@@ -408,10 +410,10 @@ def test_files_are_the_same_to_the_last_byte_in_another_process(four, tmp_path):
     ],
 )
 def test_labels_are_spread_as_little_as_needed(wanted, expected):
-    assert figures._spread(np.array(wanted), 1.0, 0.0, 10.0) == pytest.approx(expected)
+    assert spread_out(np.array(wanted), 1.0, 0.0, 10.0) == pytest.approx(expected)
 
 
 def test_ticks_fit_and_keep_both_ends():
-    assert figures._ticks((0, 40, 80, 120, 160, 200), 3) == [0, 40, 80, 120, 160, 200]
-    assert figures._ticks((0, 40, 80, 120, 160, 200), 0.5) == [0, 200]
-    assert figures._ticks((0, 40, 80, 120, 160), 0.6) == [0, 80, 160]
+    assert fit_ticks((0, 40, 80, 120, 160, 200), 3) == [0, 40, 80, 120, 160, 200]
+    assert fit_ticks((0, 40, 80, 120, 160, 200), 0.5) == [0, 200]
+    assert fit_ticks((0, 40, 80, 120, 160), 0.6) == [0, 80, 160]

@@ -8,8 +8,8 @@ import pytest
 
 from gtl_bench import metrics, stats
 from gtl_bench.errors import UsageError
+from gtl_bench.report import verdict
 from gtl_bench.report.info import RunInfo, StrategyInfo
-from gtl_bench.report.verdict import to_text, verdict
 
 LABELS = {"naive": "Naive", "gtl": "GTL", "gtl-scalar": "GTL, scalar", "frozen": "Frozen base"}
 
@@ -30,7 +30,7 @@ def judge(make_run):
         scalars = pd.DataFrame({"final_accuracy": table.rename_axis(["strategy", "seed"])})
         strategies = tuple(StrategyInfo(name, LABELS.get(name, name)) for name in planted)
         info = RunInfo("toy", ("all",), (4,), strategies, seeds, 0.1, "untuned defaults")
-        return verdict(scalars, records, info, focus)
+        return verdict.judge(scalars, records, info, focus)
 
     return judge
 
@@ -149,7 +149,7 @@ def test_too_few_seeds_claim_nothing(judge, seeds, others, needed):
         f"comparison{'s' * (others > 1)} needs {needed}."
     )
     assert all(text.endswith("too few seeds to tell.") for text in judged.sentences)
-    assert "better" not in to_text(judged).replace("Holm", "")
+    assert "better" not in verdict.to_text(judged).replace("Holm", "")
     enough = judge(planted, seeds=needed)
     assert enough.headline.startswith("GTL is better than Naive")
 
@@ -218,7 +218,9 @@ def test_false_claims_stay_within_the_level(make_run):
     for _ in range(200):
         index = pd.MultiIndex.from_product([names, range(10)], names=["strategy", "seed"])
         values = rng.binomial(2000, 0.6, len(index)) / 2000
-        judged = verdict(pd.DataFrame({"final_accuracy": values}, index), records, info, "gtl")
+        judged = verdict.judge(
+            pd.DataFrame({"final_accuracy": values}, index), records, info, "gtl"
+        )
         claims += any(": better" in text or ": worse" in text for text in judged.sentences)
     assert claims <= 0.05 * 200 + 2 * np.sqrt(0.05 * 0.95 * 200)
 
@@ -227,21 +229,21 @@ def test_diverged_runs_are_named(four):
     records, info = four
     row = {"benchmark": "x", "strategy": "si", "seed": 1, "step": 30, "metric": "diverged"}
     broken = pd.concat([records, pd.DataFrame([row | {"experience": -1, "value": 1.0}])])
-    judged = verdict(metrics.scalars(records, info.boundaries), broken, info, "gtl")
+    judged = verdict.judge(metrics.scalars(records, info.boundaries), broken, info, "gtl")
     assert "SI diverged in 1 of 5 runs (seed 1 after step 30)" in judged.notes[1]
 
 
 def test_a_focus_that_cannot_be_judged(four, judge):
     records, info = four
     with pytest.raises(UsageError, match="'slda' is not in this run"):
-        verdict(metrics.scalars(records, info.boundaries), records, info, "slda")
+        verdict.judge(metrics.scalars(records, info.boundaries), records, info, "slda")
     with pytest.raises(UsageError, match="stands alone"):
         judge({"gtl": 0})
 
 
 def test_text_is_markdown_with_the_headline_first(judge):
     judged = judge({"naive": 0, "gtl": 0.06, "gtl-scalar": 0.06})
-    lines = to_text(judged).splitlines()
+    lines = verdict.to_text(judged).splitlines()
     assert lines[0] == f"**{judged.headline}**"
     assert "toy, untuned defaults" in lines[2]
     assert lines[4:6] == [f"- {text}" for text in judged.sentences]

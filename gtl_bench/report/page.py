@@ -1,0 +1,146 @@
+"""The page of a report: one HTML file that holds everything it shows and opens offline.
+
+Figures are the printed ones as SVG; beside them go the numbers that a pointer reads out.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from gtl_bench.report.html import render
+from gtl_bench.report.provenance import Provenance
+from gtl_bench.report.sheet import Sheet, save
+from gtl_bench.report.tables import Table
+from gtl_bench.report.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure on the page.
+
+    Attributes:
+        caption: of what.
+        svg: the figure.
+        x: what a point's place along a panel means.
+        panels: a panel each, as the page's script reads it (`panel`).
+    """
+
+    caption: str
+    svg: Markup
+    x: str
+    panels: Sequence[Mapping[str, Any]]
+
+
+def page(
+    title: str,
+    lead: str,
+    *,
+    warnings: Sequence[str],
+    verdicts: Sequence[Verdict],
+    no_verdict: str,
+    plots: Sequence[Plot],
+    shown: Sequence[Table],
+    runs: Sequence[Provenance],
+) -> str:
+    """The page as HTML.
+
+    Args:
+        title: what it reports on.
+        lead: a line below it.
+        warnings: what has to be said before anything else, such as that a stand-in ran.
+        verdicts: what the runs show.
+        no_verdict: what stands in their place where there are none.
+        plots: the figures.
+        shown: the tables.
+        runs: where the numbers come from.
+    """
+    readouts = [{"x": plot.x, "panels": plot.panels} for plot in plots]
+    return render(
+        "page.html",
+        title=title,
+        lead=lead,
+        warnings=warnings,
+        verdicts=verdicts,
+        no_verdict=no_verdict,
+        plots=plots,
+        tables=shown,
+        runs=runs,
+        readouts=readouts,
+    )
+
+
+def plot(figure: Sheet, name: str, caption: str, x: str) -> Plot:
+    """A figure for the page.
+
+    Args:
+        figure: drawn at the scale of print.
+        name: of no other figure on the page.
+        caption: of what.
+        x: what a point's place along a panel means.
+    """
+    panels = [panel for ax in figure.axes if (panel := _panel(figure, ax))]
+    return Plot(caption, _inline(figure, name, _described(caption, figure)), x, panels)
+
+
+def _described(caption: str, figure: Sheet) -> str:
+    """The caption, and where lines end, for who can't see them."""
+    lines = [reading for reading in figure.readings if reading.colour]
+    if len({reading.label for reading in lines}) < len(lines) or not lines:
+        return f"{caption} Its numbers are in the folder tables."
+    ends = ", ".join(f"{line.label} {line.values.mean[-1]:.1f} %" for line in lines)
+    return f"{caption} At the right end: {ends}."
+
+
+def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
+    """What the page's script reads of a panel: its place in the SVG, and its numbers."""
+    readings = [reading for reading in figure.readings if reading.axes is ax]
+    if not readings:
+        return None
+    width, height = 72 * figure.width, 72 * figure.height
+    (left, low), (right, high) = ax.get_position().get_points()
+    return {
+        "title": " ".join(ax.get_title(loc="left").split()),
+        "box": _rounded([left * width, (1 - high) * height, right * width, (1 - low) * height]),
+        "limits": _rounded(ax.get_xlim()),
+        "x": _rounded(readings[0].x),
+        "names": readings[0].names or None,
+        "ranked": not readings[0].names,
+        "series": [
+            {
+                "label": reading.label,
+                "colour": reading.colour,
+                **{name: _rounded(part) for name, part in reading.values._asdict().items()},
+            }
+            for reading in readings
+        ],
+    }
+
+
+def _rounded(values: Any) -> list[float | None]:
+    """Numbers with two decimals at most; None for NaN, which JSON lacks."""
+    return [None if np.isnan(value) else round(float(value), 2) for value in values]
+
+
+def _inline(figure: Sheet, name: str, text: str) -> Markup:
+    """The figure as an SVG element: as wide as its place, with ids of its own."""
+    buffer = io.BytesIO()
+    save(figure, buffer, "svg")
+    svg = buffer.getvalue().decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    # A hundredth of a point is less than can be seen.
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+    head = Markup('<svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}">').format(
+        72 * figure.width, 72 * figure.height, text
+    )
+    # Matplotlib's own, in which text is drawn as shapes: nothing of a record's is left in it.
+    return head + Markup(svg[svg.index(">") + 1 :])  # noqa: S704
