@@ -169,7 +169,7 @@ def run(
         _announce_stand_in(planned)
     for broken in planned.broken:
         _complain(f"left out: {broken.reason}")
-    with folder.reserved(lambda: _complain(f"waiting for another run in {folder.path} to end")):
+    with folder.reserved(lambda: _tell_of_waiting(folder)):
         folder.write_manifest(manifest(planned, folder, request, {}))
         with _Bar(planned.title) as bar:
             progress = run_plan(todo, folder, executor, bar.show, fresh)
@@ -205,28 +205,33 @@ def tune(
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
     from gtl_bench.store import RunFolder
+    from gtl_bench.tuning import plan_search
     from gtl_bench.tuning import tune as search
 
     data = DataFolder(data_dir)
     executor = _executor(workers, dask)
+    setup, searches = plan_search(
+        benchmark,
+        _names(strategies),
+        discover(),
+        data,
+        device=_device(device),
+        data_folder=None if dask and data_dir is None else data.path,
+        cache_folder=None if dask else default_cache_folder(),
+    )
     folder = RunFolder(out or Path("results") / "tuning" / benchmark)
     folder.prepare()
     with (
-        folder.reserved(lambda: _complain(f"waiting for another run in {folder.path} to end")),
+        folder.reserved(lambda: _tell_of_waiting(folder)),
         _Bar(f"tuning on {benchmark}") as bar,
     ):
         path = search(
-            benchmark,
-            _names(strategies),
-            discover(),
-            data,
+            setup,
+            searches,
             trials=trials,
             seeds=seeds,
             folder=folder,
             executor=executor,
-            device=_device(device),
-            data_folder=None if dask and data_dir is None else data.path,
-            cache_folder=None if dask else default_cache_folder(),
             on_progress=bar.show,
         )
     typer.echo(f"tuned values are in {path}; use them with: run {benchmark} --tuned {path}")
@@ -312,6 +317,10 @@ def data(
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _tell_of_waiting(folder: RunFolder) -> None:
+    _complain(f"waiting for another run in {folder.path} to end; --out names another folder.")
 
 
 def _executor(workers: int | None, dask: str | None) -> Callable[[], Executor]:
@@ -424,7 +433,7 @@ def _finish(planned: Plan, folder: RunFolder, progress: Progress, only: bool) ->
     if progress.failed or progress.stopped:
         counts = f"{progress.finished} of {progress.total} cells are finished"
         counts += f", {len(progress.failed)} failed" if progress.failed else ""
-        why = f"{progress.stopped}: " if progress.stopped else ""
+        why = f"{progress.stopped} " if progress.stopped else ""
         _complain(f"{why}{counts}; resume: {shlex.join(again)}")
     statuses = [result.exit_status for result in progress.failed]
     statuses += [UsageError.exit_status] * len(planned.broken)
@@ -486,15 +495,15 @@ def _complain(text: str) -> None:
 def main() -> None:
     """The console script: errors that a user can cause are one line and an exit status."""
     try:
-        raise SystemExit(app(standalone_mode=False))
+        status = app(standalone_mode=False)
     except _ClickError as error:
         _complain(f"{error.format_message()} See --help.")
-        raise SystemExit(UsageError.exit_status) from None
+        status = UsageError.exit_status
     except GTLBenchError as error:
         _complain(str(error))
-        raise SystemExit(error.exit_status) from None
-    except typer.Abort:
-        raise SystemExit(Interrupted.exit_status) from None
-    except KeyboardInterrupt:
+        status = error.exit_status
+    except (typer.Abort, KeyboardInterrupt):
+        status = Interrupted.exit_status
+    if status == Interrupted.exit_status:
         _complain("interrupted at once; what was finished is kept.")
-        raise SystemExit(Interrupted.exit_status) from None
+    raise SystemExit(status)

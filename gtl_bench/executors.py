@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 from gtl_bench.cell import prepare_worker
 from gtl_bench.errors import RunError, UsageError
@@ -65,11 +66,17 @@ def _connected(address: str) -> Executor:
     from distributed import Client
     from distributed.cfexecutor import ClientExecutor
 
+    for name in ("distributed", "distributed.client"):  # what a user has to know, the runner tells
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
     class DaskExecutor(ClientExecutor):  # type: ignore[misc]
         @property
         def width(self) -> int:
             """A cell for each thread of the cluster, whose workers may come and go."""
-            return max(1, sum(dict(client.nthreads()).values()))
+            try:
+                return max(1, sum(dict(client.nthreads()).values()))
+            except OSError:  # no scheduler any more: what was given to it comes back cancelled
+                return 0
 
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=False)  # nothing runs, unless it is to end at once
@@ -79,12 +86,17 @@ def _connected(address: str) -> Executor:
     try:
         if kind == "local":
             with _out_of_reach_of_ctrl_c():
-                client = Client(n_workers=int(number), threads_per_worker=1, dashboard_address=None)
+                client = Client(
+                    n_workers=int(number),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
         else:
             client = Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(f"no dask scheduler at {address} ({reason})") from error
+        raise RunError(f"no dask scheduler at {address} ({reason}).") from error
     return DaskExecutor(client, pure=False)
 
 
@@ -94,6 +106,7 @@ def _out_of_reach_of_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # which would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

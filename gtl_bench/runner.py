@@ -153,8 +153,9 @@ def _run_together(
     left: list[tuple[Cell, BaseException]] = []
     with executor() as pool:
         while True:
-            width = getattr(pool, "width", os.cpu_count() or 1)
-            while waiting and len(running) < width and not left and not progress.stopped:
+            while waiting and not left and not progress.stopped:
+                if len(running) >= getattr(pool, "width", os.cpu_count() or 1):
+                    break
                 cell = waiting.popleft()
                 try:
                     future = pool.submit(compute, cell)
@@ -195,7 +196,7 @@ def _interruptible(progress: Progress) -> Iterator[None]:
             for process in multiprocessing.active_children():
                 process.kill()
             raise KeyboardInterrupt
-        progress.stopped = Interrupted("interrupted")
+        progress.stopped = Interrupted("interrupted.")
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gtl_bench.errors import UsageError
-from gtl_bench.recipes import BenchmarkRecipe, StrategyRecipe, resolve
+from gtl_bench.recipes import BenchmarkRecipe, StrategyRecipe, check_learner, resolve
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Tuned:
     Attributes:
         description: how hyperparameters were set, in words for captions.
         strategies: strategy -> hyperparameter -> value.
+        file: where they were read from, or None.
     """
 
     description: str
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: Path | None = None
 
     @classmethod
     def none(cls) -> Tuned:
@@ -46,7 +48,7 @@ class Tuned:
         source = path or shipped
         try:
             content = tomllib.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"tuned values {source} can't be read: {reason}") from error
         found = content.get("strategies")
@@ -56,14 +58,19 @@ class Tuned:
             raise UsageError(
                 f"{source} was tuned on {content.get('benchmark')!r}, not on {benchmark.name!r}."
             )
-        return cls("tuned by equal-budget search", found)
+        return cls("tuned by equal-budget search", found, source)
 
     def values(self, recipe: StrategyRecipe) -> dict[str, Any]:
         """The tuned values of a strategy; nothing for one that was not tuned.
 
         Raises:
-            UsageError: for a hyperparameter that the strategy doesn't have, or a wrong type.
+            UsageError: for a hyperparameter that the strategy doesn't have, a wrong type, or a
+                value out of range.
         """
         texts = {key: str(value) for key, value in self.strategies.get(recipe.name, {}).items()}
-        resolved = resolve(recipe, texts)
+        try:
+            resolved = resolve(recipe, texts)
+            check_learner(recipe.name, resolved)
+        except UsageError as error:
+            raise UsageError(f"{self.file}: {error}") from error
         return {key: resolved[key] for key in texts}

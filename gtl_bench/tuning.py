@@ -57,48 +57,31 @@ class Search:
     best: tuple[float, Mapping[str, Any]] = field(default=(-1.0, {}))
 
 
-def tune(
+def plan_search(
     benchmark: str,
     strategies: Sequence[str],
     registry: Registry,
     data: DataFolder,
     *,
-    trials: int,
-    seeds: int,
-    folder: RunFolder,
-    executor: Callable[[], Executor],
     device: str = "cpu",
     data_folder: Path | None = None,
     cache_folder: Path | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Path:
-    """Search the hyperparameters of each strategy and write the best of each to a TOML file.
+) -> tuple[Setup, list[Search]]:
+    """Set up the benchmark for tuning, and a search for each strategy that has something to search.
 
     Args:
         benchmark: the benchmark's name; it has a parameter `split` with the value "tune".
         strategies: names, as for `run`.
         registry: all recipes.
         data: where data sets are.
-        trials: sets of hyperparameters tried for each strategy; the first is its defaults.
-        seeds: seeds that each trial is averaged over.
-        folder: where trials' records and the TOML file go; prepared.
-        executor: makes an executor of cells.
         device: "cpu" or "cuda".
         data_folder: where workers find data sets, or None for each one's own place.
         cache_folder: where workers keep source phases, or None for each one's own place.
-        on_progress: called whenever a cell ends.
-
-    Returns:
-        The path of the TOML file.
 
     Raises:
-        UsageError: for unknown names, or numbers out of range.
+        UsageError: for unknown names.
         DataError: if the data can't be had.
-        RunError: if cells fail; what was finished is kept.
     """
-    for name, value in (("--trials", trials), ("--seeds", seeds)):
-        if value < 1:
-            raise UsageError(f"{name} {value}: it must be 1 or more.")
     recipes, files, broken = choose_strategies(strategies, registry)
     if broken:
         raise UsageError(broken[0].reason)
@@ -116,7 +99,41 @@ def tune(
         data_folder=data_folder,
         cache_folder=cache_folder,
     )
-    searches = [_search(recipe) for recipe in recipes if recipe.search]
+    return setup, [_search(recipe) for recipe in recipes if recipe.search]
+
+
+def tune(
+    setup: Setup,
+    searches: Sequence[Search],
+    *,
+    trials: int,
+    seeds: int,
+    folder: RunFolder,
+    executor: Callable[[], Executor],
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Search the hyperparameters of each strategy and write the best of each to a TOML file.
+
+    Args:
+        setup: the benchmark, from `plan_search`.
+        searches: one for each strategy, likewise.
+        trials: sets of hyperparameters tried for each strategy; the first is its defaults.
+        seeds: seeds that each trial is averaged over.
+        folder: where trials' records and the TOML file go; prepared.
+        executor: makes an executor of cells.
+        on_progress: called whenever a cell ends.
+
+    Returns:
+        The path of the TOML file.
+
+    Raises:
+        UsageError: for numbers out of range.
+        RunError: if cells fail; what was finished is kept.
+        Interrupted: after SIGINT or SIGTERM; likewise.
+    """
+    for name, value in (("--trials", trials), ("--seeds", seeds)):
+        if value < 1:
+            raise UsageError(f"{name} {value}: it must be 1 or more.")
     total = Progress(total=trials * seeds * len(searches))
     table = []
     for number in range(trials):
@@ -185,7 +202,7 @@ def _score(files: Sequence[Path]) -> float:
 
 def _stop_if_incomplete(progress: Progress) -> None:
     if progress.stopped:
-        raise type(progress.stopped)(f"{progress.stopped}; repeat the command to go on from here.")
+        raise type(progress.stopped)(f"{progress.stopped} Repeat the command to go on from here.")
     if progress.failed:
         first = progress.failed[0]
         error = RunError(f"{first.cell.strategy}, seed {first.cell.seed}: {first.error}")

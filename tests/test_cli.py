@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pandas as pd
@@ -57,6 +60,31 @@ def call(
         return int(end.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, inline: type[Executor]) -> None:
+    """Cells are computed in this process, for tests that are not about workers."""
+    monkeypatch.setattr("gtl_bench.executors.LocalExecutor", lambda width: inline())
+
+
+def recipe(path: Path, body: str, options: str = "") -> str:
+    """Write a strategy's file, named as the strategy; returns its path."""
+    name = path.stem
+    path.write_text(
+        "from gtl_bench import strategy\nfrom avalanche.core import SupervisedPlugin\n"
+        f"@strategy({name!r}{options})\ndef {name}(source):\n    {body}\n"
+    )
+    return str(path)
+
+
+def plugin(hook: str, body: str) -> str:
+    """The body of a strategy with a plugin that does something at one hook."""
+    return (
+        "class Plugin(SupervisedPlugin):\n"
+        f"        def {hook}(self, strategy, **kwargs):\n            {body}\n"
+        "    return [Plugin()]"
+    )
 
 
 def records_of(folder: Path) -> dict[str, bytes]:
@@ -153,11 +181,22 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["run", "split-digits", "--strategies", "naiv"], "did you mean 'naive'"),
         (["run", "split-digits", "--seeds", "-1"], "'--seeds'"),
         (["run", "split-digits", "--seeds", "many"], "'--seeds'"),
+        (["run", "split-digits", "--seeds", "10001"], "it must lie between 1 and 10000"),
         (["run", "split-digits", "--workers", "0"], "'--workers'"),
         (["run", "split-digits", "--device", "tpu"], "'--device'"),
         (["run", "split-digits", "--fast"], "No such option"),
         (["run", "split-digits", "--set", "naive.lr=fast"], "naive.lr=fast: expected a number"),
         (["run", "split-digits", "--set", "naive.lr=-1"], "0 or more"),
+        (["run", "split-digits", "--set", "naive.lr"], "write STRATEGY.KEY=VALUE"),
+        (["run", "split-digits", "--set", "naive.momentun=1"], "did you mean 'momentum'"),
+        (["run", "split-digits", "--set", "benchmark.perclass=1"], "did you mean 'per_class'"),
+        (["run", "split-digits", "--set", "joint.lr=1"], "'joint' takes no part in this run"),
+        (["run", "split-digits", "--only", "naive"], "--only naive: write STRATEGY:SEED"),
+        (["run", "split-digits", "--only", "naive:9"], "a seed from 0 to 4"),
+        (["run", "split-digits", "--dask", "local:many"], "--dask local:many: write local:N"),
+        (["run", "split-digits", "--dask", "a:1", "--workers", "2"], "leave it out with --dask"),
+        (["run", "split-digits", "--strategies", "nowhere.py"], "no recipe file"),
+        (["run", "split-digits", "--strategies", "file"], "unknown strategy 'file'"),
         (["run", "split-digits", "--matched", "speed=1"], "--matched speed=1"),
         (["run", "split-digits", "--tuned", "nowhere.toml"], "nowhere.toml can't be read"),
         (["run", "split-digits", "--out", "file/run"], "can't write to file/run"),
@@ -168,6 +207,7 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["verdict"], "Missing argument"),
         (["data", "mnits"], "did you mean 'mnist'"),
         (["tune", "split-digits", "--trials", "0"], "'--trials'"),
+        (["tune", "split-digit"], "did you mean 'split-digits'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
@@ -190,18 +230,230 @@ def test_values_that_only_the_benchmark_can_judge(call: Call) -> None:
     assert "per_class is 0; it must be 1 or more" in err
 
 
-def test_truncated_mnist_is_no_reason_for_a_stand_in(
-    call: Call, tmp_path: Path, shared_data: Path
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = [", "can't be read"),
+        ("x = " + "[" * 5000, "can't be read"),
+        ("benchmark = 'split-digits'", "no [strategies.NAME] tables"),
+        ("benchmark = 'stream-digits'\n[strategies.naive]", "was tuned on 'stream-digits'"),
+        ("[strategies.naive]\nlr = 0.1", "was tuned on None"),
+        ("benchmark = 'split-digits'\n[strategies.naive]\nlr = 'fast'", "expected a number"),
+        ("benchmark = 'split-digits'\n[strategies.naive]\nlr = nan", "expected a number"),
+        ("benchmark = 'split-digits'\n[strategies.naive]\nlr = -1", "it must be 0 or more"),
+        ("benchmark = 'split-digits'\n[strategies.naive]\nrl = 1", "has no setting 'rl'"),
+        ("benchmark = 'split-digits'\n[strategies.naive]\nlr = [1]", "expected a number"),
+    ],
+)
+def test_tuned_values_that_are_wrong_are_one_line(
+    call: Call, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "tuned.toml").write_text(text)
+    status, out, err = call("run", "split-digits", "--tuned", "tuned.toml")
+    assert (status, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+    assert "tuned.toml" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.toml"]
+
+
+def link_out(path: Path) -> None:
+    outside = path.parents[3] / "outside"
+    outside.write_bytes(b"x")
+    path.symlink_to(outside)
+
+
+def sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def gzip_bomb(path: Path) -> None:
+    """50 MB in 50 kB."""
+    with gzip.open(path.with_name(f"{path.name}.gz"), "wb", compresslevel=1) as file:
+        file.write(bytes(50_000_000))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(b"x"), "is truncated: 1 bytes of 47,040,016"),
+        (lambda path: sparse(path, 47_040_017), "is damaged: more than its 47,040,016 bytes"),
+        (lambda path: sparse(path, 47_040_016), "is damaged: SHA-256"),
+        (gzip_bomb, "is damaged: more than its 47,040,016 bytes"),
+        (link_out, "leads out of"),
+        (lambda path: path.mkdir(), "is not a file"),
+    ],
+)
+@pytest.mark.parametrize("command", [["data", "mnist"], ["run", "split-mnist"]])
+def test_damaged_data_is_one_line_and_no_reason_for_a_stand_in(
+    call: Call,
+    tmp_path: Path,
+    command: list[str],
+    damage: Callable[[Path], object],
+    message: str,
 ) -> None:
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for path in (shared_data / "MNIST" / "raw").iterdir():
-        content = path.read_bytes()
-        (raw / path.name).write_bytes(content[:-1] if path.name.startswith("t10k") else content)
-    status, _, err = call("run", "split-mnist", *SMALL)
-    assert status == 3
-    assert "t10k" in err
+    for name in ("train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"x")
+    damage(raw / "train-images-idx3-ubyte")
+    status, out, err = call(*command)
+    assert (status, out) == (3, "")
     assert len(err.strip().splitlines()) == 1
+    assert message in err
+    assert "train-images-idx3-ubyte" in err
+    assert "python -m gtl_bench data mnist" in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_zip_that_would_write_elsewhere_is_not_opened(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "omniglot"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "images_background.zip", "w") as archive:
+        archive.writestr("../../../escaped.png", b"x")
+    status, out, err = call("data", "omniglot")
+    assert (status, out) == (3, "")
+    assert len(err.strip().splitlines()) == 1
+    assert "images_background.zip is truncated" in err
+    assert not any(tmp_path.rglob("escaped.png"))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("1 / 0", 2, "can't be built: ZeroDivisionError: division by zero (line 5 of bad.py)"),
+        ("return 'plugin'", 2, "returns str: it must return a list of Avalanche plugins"),
+        (
+            plugin("before_backward", "1 / 0"),
+            1,
+            "ZeroDivisionError: division by zero (line 7 of bad.py)",
+        ),
+        (
+            plugin("after_training_exp", "strategy.model.register_forward_hook(lambda *a: 1 / 0)"),
+            1,
+            "ZeroDivisionError: division by zero (line 7 of bad.py)",
+        ),
+        (
+            plugin("after_training_exp", "import torch; torch.manual_seed(1)"),
+            2,
+            "sets the seed of the global random state",
+        ),
+        (
+            plugin(
+                "before_training_exp",
+                "import torch; strategy.model = torch.nn.Sequential("
+                "strategy.model, torch.nn.Linear(10, 11))",
+            ),
+            2,
+            "changes the model's outputs from 10 to 11",
+        ),
+    ],
+)
+def test_a_recipe_that_fails_is_named_with_its_seed_and_what_computes_just_it(
+    call: Call, tmp_path: Path, in_process: None, body: str, status: int, message: str
+) -> None:
+    recipe(tmp_path / "bad.py", body)
+    command = ["run", "split-digits", "--strategies=naive,./bad.py", *SMALL]
+    ended, out, err = call(*command)
+    assert ended == status
+    assert "Traceback" not in err
+    for seed in (0, 1):
+        [line] = [line for line in err.splitlines() if f"bad, seed {seed}: " in line]
+        assert message in line
+        again = f"To compute just it: python -m gtl_bench {' '.join(command)} --only bad:{seed}"
+        assert line.endswith(again)
+    assert "2 of 4 cells are finished, 2 failed; resume: python -m gtl_bench run" in err
+    assert "bad 0 of 2" in out  # the caption
+    assert load_results(tmp_path / "results" / "split-digits")["strategy"].unique() == ["naive"]
+
+    # Mended, one of them is computed alone, and the report is still of the whole run.
+    recipe(tmp_path / "bad.py", "return []")
+    ended, out, err = call(*command, "--only", "bad:1")
+    assert ended == 0, err
+    assert "naive" in out.lower()
+    assert len(records_of(tmp_path / "results" / "split-digits")) == 3
+    frame = load_results(tmp_path / "results" / "split-digits")
+    assert frame.groupby("strategy")["seed"].unique().map(list).to_dict() == {
+        "bad": [1],
+        "naive": [0, 1],
+    }
+
+
+def test_a_newer_run_is_left_alone(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "manifest.json").write_text('{"format": 2}')
+    for command in (["run", "split-digits", "--out", "new"], ["report", "new"]):
+        status, out, err = call(*command)
+        assert (status, out) == (2, "")
+        assert err.startswith("gtl-bench: new was written by a newer gtl-bench (format 2")
+        assert len(err.strip().splitlines()) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["manifest.json"]
+
+
+def test_what_is_damaged_is_named_set_aside_and_made_again(
+    call: Call, tmp_path: Path, in_process: None
+) -> None:
+    command = ["run", "split-digits", "--strategies=naive,frozen", "--out=run", *SMALL]
+    assert call(*command)[0] == 0
+    before = records_of(tmp_path / "run")
+    record = min((tmp_path / "run" / "records").glob("naive-*.parquet"))
+    base = min((tmp_path / "cache").glob("base-*.safetensors"))
+    manifest = tmp_path / "run" / "manifest.json"
+    for path in (record, base, manifest):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    status, _, err = call("report", "run")
+    assert status == 1
+    assert err == (
+        "gtl-bench: run/manifest.json is damaged: repeat the run's command, which uses what is "
+        "finished and writes a new manifest.\n"
+    )
+    status, _, err = call(*command, "--fresh")
+    assert status == 0, err
+    named = [line for line in err.splitlines() if "damaged, set aside and made again" in line]
+    for path in (record, base, manifest):
+        assert sum(str(path.with_suffix(".damaged").name) in line for line in named) == 1
+        assert path.with_suffix(".damaged").exists()
+    assert records_of(tmp_path / "run") == before
+    status, _, err = call(*command)
+    assert (status, "damaged" in err) == (0, False)
+
+
+def test_one_bad_apple_of_each_kind_beside_two_healthy_strategies(
+    call: Call, tmp_path: Path
+) -> None:
+    raises = plugin("before_training_exp", "assert strategy.clock.train_exp_counter != 100, 'late'")
+    eats = plugin("before_training_exp", "import os; os.kill(os.getpid(), 9)")  # as the system does
+    names = [
+        "naive",
+        recipe(tmp_path / "diverges.py", "return []", ", lr=1e18"),
+        recipe(tmp_path / "raises.py", raises),
+        recipe(tmp_path / "eats.py", eats),
+        "frozen",
+    ]
+    small = ["--seeds=2", "--workers=2", "--device=cpu", "--set=benchmark.hidden=8"]
+    small += ["--set=benchmark.per_class=11", "--set=benchmark.epochs=1", "--out=run"]
+    status, out, err = call("run", "split-digits", "--strategies", ",".join(names), *small)
+    assert status == 1
+    assert "Traceback" not in err
+    for seed in (0, 1):
+        assert f"raises, seed {seed}: AssertionError: late (line 7 of raises.py)" in err
+        assert f"eats, seed {seed}: its worker process died (killed, or out of memory)." in err
+    assert "6 of 10 cells are finished, 4 failed" in err
+    assert "raises 0 of 2, eats 0 of 2" in out
+    assert "diverged in 2 of 2 runs" in out
+    table = pd.read_csv(tmp_path / "run" / "tables" / "summary.csv", index_col="strategy")
+    assert table["seeds"].to_dict() == {
+        "naive": 2,
+        "diverges": 2,
+        "raises": 0,
+        "eats": 0,
+        "frozen": 2,
+    }
+    assert table.loc["diverges", "final_accuracy_mean"] == 0
+    assert table.loc["naive", "final_accuracy_mean"] > 0.1
 
 
 def test_list_has_a_line_for_each(call: Call) -> None:
@@ -237,23 +489,63 @@ def test_tune_then_run_with_what_it_found(call: Call, tmp_path: Path) -> None:
     assert "was tuned on 'split-digits'" in err
 
 
-def test_ctrl_c_keeps_finished_cells_and_says_how_to_resume(tmp_path: Path) -> None:
-    arguments = ["run", "split-digits", "--strategies=naive", "--workers=1", "--out=run"]
-    command = [sys.executable, "-m", "gtl_bench", *arguments, "--seeds=40"]
-    environment = os.environ | {"GTL_BENCH_CACHE": str(tmp_path / "cache")}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not records_of(tmp_path / "run") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_finished_cells_and_says_how_to_resume(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = endless_run(tmp_path)
+    os.killpg(process.pid, number)  # to all its processes, as a terminal or a cluster does
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "gtl-bench: interrupted: " in err
+    assert "gtl-bench: interrupted. " in err
     assert "resume: python -m gtl_bench run split-digits" in err
     assert "Traceback" not in err
     kept = records_of(tmp_path / "run")
-    assert 0 < len(kept) < 40
+    assert 0 < len(kept) < 400
     # What was finished is used, and a manifest and report of it are there.
     assert load_results(tmp_path / "run")["seed"].nunique() == len(kept)
+
+
+def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:
+    process = endless_run(tmp_path)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=5)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "gtl-bench: interrupted at once; what was finished is kept." in err
+    assert "Traceback" not in err
+    assert len(load_results(tmp_path / "run")) > 0
+    assert not list((tmp_path / "run").glob("figures"))
+
+
+def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
+    process = endless_run(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)  # until the last process that could write there has ended
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("there are processes left of a run that was killed")
+
+
+def endless_run(folder: Path) -> subprocess.Popen[str]:
+    """A run in a session of its own that has finished a cell and has many to go."""
+    arguments = ["run", "split-digits", "--strategies=naive", "--workers=1", "--out=run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gtl_bench", *arguments, "--seeds=400", "--device=cpu"],
+        cwd=folder,
+        env=os.environ | {"GTL_BENCH_CACHE": str(folder / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not records_of(folder / "run") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process

@@ -1,0 +1,51 @@
+"""A quick version of each of `resilience.py`, which tells more and takes longer."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import resilience
+from resilience import Job, Records
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads /proc, kills process groups"
+)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return Job(tmp_path_factory.mktemp("undisturbed"), seeds=3).undisturbed()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path, seeds=3)
+
+
+def test_killed_runs_resume(job: Job, expected: Records) -> None:
+    figures = resilience.kills(job, expected, times=2, rng=random.Random(1), longest=7)
+    assert figures["kills"] == 2
+
+
+def test_killed_workers_cost_only_their_cells(job: Job, expected: Records) -> None:
+    assert resilience.workers(job, expected, 1, random.Random(1))["workers killed"] == 1
+
+
+def test_a_full_disk_keeps_what_is_finished(job: Job, expected: Records) -> None:
+    try:
+        resilience.disk(job, expected)
+    except PermissionError as error:
+        pytest.skip(f"no right to mount a small disk: {error}")
+
+
+def test_two_runs_in_one_folder(job: Job, expected: Records) -> None:
+    resilience.rivals(job, expected)
+
+
+@pytest.mark.nightly
+def test_a_dask_cluster_that_loses_machines(job: Job, expected: Records) -> None:
+    pytest.importorskip("distributed")
+    resilience.cluster(job, expected)
