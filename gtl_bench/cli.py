@@ -36,6 +36,9 @@ app = typer.Typer(
 )
 
 
+new = typer.Typer(help="Write files to start from.")
+app.add_typer(new, name="new")
+
 # Some versions of Typer bring their own copy of click; this is click's base of errors in any case.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
@@ -269,6 +272,46 @@ def report(
         _report(RunFolder(run_folders[0]), out, options)
     else:
         _report_together([RunFolder(path) for path in run_folders], out or Path("report"), options)
+
+
+@new.command("strategy")
+def new_strategy(
+    name: Annotated[str, typer.Argument(help="Such as my-method.")],
+    out: Annotated[Path, typer.Option(help="Where the files go.")] = Path("."),
+) -> None:
+    """Write a strategy that works, to start your own from, and its test."""
+    from gtl_bench.new import new_strategy as write
+    from gtl_bench.recipes import discover
+
+    recipe, test = write(name, out, discover())
+    typer.echo(f"wrote {recipe} and {test}")
+    typer.echo(f"check it: python -m gtl_bench check {shlex.quote(str(recipe))}")
+
+
+@app.command()
+def check(
+    strategy: Annotated[str, typer.Argument(help="A recipe's file, such as ./my_method.py.")],
+) -> None:
+    """Try whether a strategy keeps to what every strategy has to."""
+    import warnings
+
+    warnings.filterwarnings("ignore", message="no QP solver found")  # Avalanche's, on import
+    from gtl_bench.contract import CHECKS, violation
+    from gtl_bench.plan import choose_strategies
+    from gtl_bench.recipes import discover
+
+    recipes, _, broken = choose_strategies([strategy], discover())
+    if broken:
+        raise UsageError(broken[0].reason)
+    failed = 0
+    for recipe in recipes:
+        typer.echo(recipe.name)
+        for one in CHECKS:
+            wrong = violation(one, recipe)
+            failed += wrong is not None
+            title = one.__name__.replace("_", " ")
+            typer.echo(f"  ok    {title}" if wrong is None else f"  FAILS {title}: {wrong}")
+    raise SystemExit(1 if failed else 0)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from gtl_bench.models import mlp
-from gtl_bench.rng import Rng
-from gtl_bench.scenario import Examples, Pretraining, Scenario, assemble
+from gtl_bench.contract import toy
+from gtl_bench.scenario import Scenario
 
 torch.set_num_threads(1)
 
@@ -35,26 +33,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def scenario() -> Scenario:
     """Two experiences of two classes each, twelve examples, images of 4 × 4; learned in no time."""
-    generator = torch.Generator().manual_seed(0)
-    prototypes = torch.rand(4, 4, 4, generator=generator) * 200
-
-    def draw(per_class: int, shift: float) -> Examples:
-        y = torch.arange(4).repeat(per_class)
-        noise = torch.rand(len(y), 4, 4, generator=generator) * 55
-        return Examples((prototypes[y].roll(int(shift), 1) + noise).to(torch.uint8), y)
-
-    rng = Rng(3)
-    drawn = assemble(
-        mlp((16, 12, 4), rng("initial weights")),
-        source=draw(20, 0),
-        pool=draw(6, 1),
-        test=draw(5, 1),
-        groups=((0, 1), (2, 3)),
-        per_class=3,
-        epochs=2,
-        rng=rng,
-    )
-    return dataclasses.replace(drawn, pretraining=Pretraining(epochs=3, lr=0.1, batch_size=8))
+    return toy()
 
 
 class Inline(Executor):

@@ -203,6 +203,13 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["report", "nowhere"], "nowhere is no run folder"),
         (["report", "nowhere", "--format=jpg"], "--format jpg: choose from pdf, svg, png, pgf"),
         (["report", "nowhere", "--column=triple"], "'--column'"),
+        (["new"], "Missing command"),
+        (["new", "strategy", "naive"], "there is a strategy 'naive' already"),
+        (["new", "strategy", "My Method"], "'My Method' can't name a strategy"),
+        (["new", "strategy", "lambda"], "'lambda' can't name a strategy"),
+        (["new", "strategy", "fine", "--out=file/x"], "can't write file/x/fine.py"),
+        (["check", "nowhere.py"], "no recipe file"),
+        (["check", "naiv"], "did you mean 'naive'"),
         (["verdict", "nowhere"], "nowhere is no run folder"),
         (["verdict"], "Missing argument"),
         (["data", "mnits"], "did you mean 'mnist'"),
@@ -464,6 +471,26 @@ def test_list_has_a_line_for_each(call: Call) -> None:
     for name in ("naive", "ewc", "si", "gtl", "frozen", "split-mnist", "stream-digits"):
         assert sum(line.split()[:1] == [name] for line in lines) == 1
     assert max(map(len, lines)) <= 100
+
+
+def test_a_new_strategy_is_checked_and_run(call: Call, tmp_path: Path) -> None:
+    status, out, _ = call("new", "strategy", "my-method", "--out=mine")
+    assert status == 0
+    assert "python -m gtl_bench check mine/my_method.py" in out
+    status, out, err = call("check", "mine/my_method.py")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[0] == "my-method"
+    assert {line.split()[0] for line in lines[1:]} == {"ok"}
+    recipe = tmp_path / "mine" / "my_method.py"
+    recipe.write_text(recipe.read_text().replace("strength / 2 *", "0 *"))
+    status, out, _ = call("check", "mine/my_method.py")
+    assert status == 1
+    (failing,) = [line for line in out.splitlines() if "FAILS" in line]
+    assert "does something: it ends where plain fine-tuning" in failing
+    status, out, err = call("new", "strategy", "my-method", "--out=mine")
+    assert status == 2
+    assert "is there already" in err
 
 
 def test_data_verifies_what_is_there(call: Call, shared_data: Path) -> None:

@@ -52,7 +52,7 @@ class Comparison:
 def compare(folders: Sequence[RunFolder]) -> Comparison:
     """Load runs and rank their strategies.
 
-    Joint training, which sees the whole stream at once, is not ranked.
+    Joint training, which keeps every example, is not ranked.
 
     Raises:
         UsageError: if there is no run in one of the folders.

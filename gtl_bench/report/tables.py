@@ -24,7 +24,7 @@ HALF_LIFE = "retention_half_life"
 # Where experiences have equally many test images, average accuracy is final accuracy once more.
 PRINTED = tuple(name for name in SCALARS if name != "average_accuracy")
 NOTHING = "–"
-UPPER_LINE = "joint"  # sees the whole stream at once: what is beyond a learner of single examples
+UPPER_LINE = "joint"  # keeps every example and trains on all of them again: no peer of the others
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def leaders(scalars: pd.DataFrame, info: RunInfo, metric: str) -> Leaders:
     Each other one is compared with the best: Wilcoxon's signed-rank test, corrected after Holm over
     these comparisons, and the 95 % interval of the mean difference. One that has too few seeds for
     the test to reach 0.05 is not among the best unless its mean is the same. Joint training, which
-    sees the whole stream at once, takes no part.
+    keeps every example, takes no part.
 
     Args:
         scalars: a row a cell, from `metrics.scalars`.
@@ -493,7 +493,7 @@ def bold_notes(
         text += f"; {seeds} seed{'' if seeds == 1 else 's'} cannot tell the others from it"
     for strategy in strategies:
         if strategy.name == UPPER_LINE:
-            text += f"; {strategy.label}, which sees the whole stream at once, takes no part"
+            text += f"; {strategy.label}, which keeps every example, takes no part"
     return [f"{text}."]
 
 

@@ -302,7 +302,7 @@ def test_the_upper_line_is_never_bold_and_this_is_said(make_run):
     table = text_of(records, info)
     assert all("Joint" not in bold_in(table, column) for column in range(len(table.header)))
     assert any(
-        "Joint, which sees the whole stream at once, takes no part" in n for n in table.notes
+        "Joint, which keeps every example, takes no part" in n for n in table.notes
     )
 
 
