@@ -149,6 +149,7 @@ class Plan:
         strategies: in the order of tables and legends.
         cells: strategy by strategy, seed by seed.
         regime: how hyperparameters were set, in words.
+        each_tuned: every strategy that searches hyperparameters has its own from a search.
         broken: recipe files named by the user that could not be loaded.
     """
 
@@ -156,6 +157,7 @@ class Plan:
     strategies: tuple[StrategyRecipe, ...]
     cells: tuple[Cell, ...]
     regime: str
+    each_tuned: bool
     broken: tuple[Broken, ...]
 
     @property
@@ -195,8 +197,16 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         values = resolve(recipe, texts, tuned.values(recipe))
         check_learner(recipe.name, values)
         cells += [setup.cell(recipe, values, seed) for seed in range(request.seeds)]
-    regime = _regime(request, tuned, strategies)
-    return Plan(setup, strategies, tuple(cells), regime, broken)
+    untuned = [recipe.label for recipe in strategies if _untuned(recipe, tuned)]
+    own = [text for text in request.settings if not text.startswith("benchmark.")]
+    return Plan(
+        setup,
+        strategies,
+        tuple(cells),
+        _regime(tuned, untuned, request.matched, own),
+        not (untuned or request.matched or own),
+        broken,
+    )
 
 
 def only(plan: Plan, text: str) -> tuple[Cell, ...]:
@@ -265,15 +275,20 @@ def _matched(texts: Sequence[str], strategies: Sequence[StrategyRecipe]) -> dict
     return matched
 
 
-def _regime(request: Request, tuned: Tuned, strategies: Sequence[StrategyRecipe]) -> str:
+def _untuned(recipe: StrategyRecipe, tuned: Tuned) -> bool:
+    """Whether a strategy has something to search, and no search has."""
+    return bool(recipe.search) and recipe.name not in tuned.strategies
+
+
+def _regime(
+    tuned: Tuned, untuned: Sequence[str], matched: Sequence[str], own: Sequence[str]
+) -> str:
     """How hyperparameters were set, as captions say it: a mixture is named as one."""
     parts = [tuned.description]
-    untuned = [r.label for r in strategies if r.search and r.name not in tuned.strategies]
     if tuned.strategies and untuned:
         parts.append(f"{', '.join(untuned)} untuned")
-    if request.matched:
-        parts = [f"matched at {', '.join(request.matched)}"]
-    own = [text for text in request.settings if not text.startswith("benchmark.")]
+    if matched:
+        parts = [f"matched at {', '.join(matched)}"]
     if own:
         parts.append(f"with {', '.join(own)}")
     return "; ".join(parts)

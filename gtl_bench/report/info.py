@@ -68,6 +68,7 @@ class RunInfo:
         seeds: the number of seeds asked for.
         chance: the accuracy of guessing, 0 to 1.
         regime: how hyperparameters were set, such as "default settings".
+        each_tuned: every strategy that searches hyperparameters has its own from a search.
     """
 
     title: str
@@ -77,6 +78,7 @@ class RunInfo:
     seeds: int
     chance: float
     regime: str
+    each_tuned: bool = True
 
     def __post_init__(self) -> None:
         if not self.boundaries or len(self.experiences) != len(self.boundaries):

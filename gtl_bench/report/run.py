@@ -64,6 +64,7 @@ def load_run(folder: RunFolder) -> Run:
         seeds=manifest["seeds"],
         chance=manifest["chance"],
         regime=manifest["regime"],
+        each_tuned=manifest["each_tuned"],
     )
     return Run(manifest, info, records, metrics.scalars(records, info.boundaries))
 

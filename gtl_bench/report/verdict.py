@@ -14,6 +14,9 @@ known by their names (gtl-scalar is one of gtl), each keep such a cause and give
 - no difference is shown, or the control is better: the cause explains the gain;
 - no difference is shown, and the interval holds the whole gain as well as 0: a control that does
   nothing would look the same, so that it is open, and more seeds are needed.
+
+A control excludes a cause only where each strategy has hyperparameters of its own from a search. At
+a rate that suits the focus, a control that takes smaller steps merely learns less.
 """
 
 from __future__ import annotations
@@ -45,6 +48,12 @@ _KNOWN: Mapping[str, str] = {
 }
 
 
+_UNTUNED_NOTE = (
+    "Not every strategy has hyperparameters of its own from a search: one that is behind here may "
+    "be ahead at another rate. The comparison at tuned rates decides."
+)
+
+
 class Outcome(StrEnum):
     """What a comparison shows of the focus."""
 
@@ -60,6 +69,7 @@ class Role(StrEnum):
     EXPLAINS = "explains the gain"
     EXCLUDED = "does not explain the gain"
     OPEN = "may explain the gain: more seeds are needed to tell"
+    UNTUNED = "may explain the gain at a rate of its own"
 
 
 _FOLLOWS: Mapping[tuple[str, Outcome], str] = {
@@ -128,8 +138,12 @@ def judge(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: st
         caption=f"{info.title}, {info.regime}: final accuracy of {label} less that of each other "
         "strategy, in percentage points, paired by seed.",
         headline=" ".join(_headline(comparisons, info, focus)),
-        sentences=tuple(_sentence(label, c, _gain(comparisons)) for c in comparisons),
-        notes=(_rule(_family(comparisons)), *tables.diverged_notes(records, info)),
+        sentences=tuple(_sentence(label, c, _gain(comparisons), info) for c in comparisons),
+        notes=(
+            *([] if info.each_tuned else [_UNTUNED_NOTE]),
+            _rule(_family(comparisons)),
+            *tables.diverged_notes(records, info),
+        ),
     )
 
 
@@ -186,9 +200,9 @@ def _outcome(row: pd.Series, family: int) -> Outcome:
     return Outcome.NONE
 
 
-def _role(control: _Comparison, gain: _Comparison) -> Role:
+def _role(control: _Comparison, gain: _Comparison, info: RunInfo) -> Role:
     if control.outcome is Outcome.BETTER:
-        return Role.EXCLUDED
+        return Role.EXCLUDED if info.each_tuned else Role.UNTUNED
     if control.outcome is Outcome.WORSE:
         return Role.EXPLAINS
     if control.outcome is Outcome.NONE and control.high < gain.difference:
@@ -196,7 +210,7 @@ def _role(control: _Comparison, gain: _Comparison) -> Role:
     return Role.OPEN
 
 
-def _sentence(label: str, comparison: _Comparison, gain: _Comparison | None) -> str:
+def _sentence(label: str, comparison: _Comparison, gain: _Comparison | None, info: RunInfo) -> str:
     """One comparison in words, with its numbers and what follows from it."""
     name = _called(comparison)
     if comparison.pairs == 0:
@@ -206,7 +220,7 @@ def _sentence(label: str, comparison: _Comparison, gain: _Comparison | None) -> 
     where = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
     parts = [_outcome_text(comparison)]
     if comparison.cause and gain is not None and gain.outcome is Outcome.BETTER:
-        parts.append(f"{comparison.cause} {_role(comparison, gain)}")
+        parts.append(f"{comparison.cause} {_role(comparison, gain, info)}")
     if (comparison.other.name, comparison.outcome) in _FOLLOWS:
         parts.append(_FOLLOWS[comparison.other.name, comparison.outcome])
     return (
@@ -254,7 +268,7 @@ def _headline(comparisons: Sequence[_Comparison], info: RunInfo, focus: str) -> 
         yield f"Naive fine-tuning is not in this run: whether {label} gains anything is not tested."
     elif gain.outcome is Outcome.BETTER:
         controls = [c for c in comparisons if c.cause and c.pairs]
-        yield f"{label} is better than {gain.other.label}{_explanation(controls, gain)}."
+        yield f"{label} is better than {gain.other.label}{_explanation(controls, gain, info)}."
     elif gain.outcome is Outcome.WORSE:
         yield f"{label} is worse than {gain.other.label}."
     elif gain.outcome is Outcome.NONE:
@@ -274,14 +288,19 @@ def _headline(comparisons: Sequence[_Comparison], info: RunInfo, focus: str) -> 
         yield "That learning from the stream helps is not shown."
 
 
-def _explanation(controls: Sequence[_Comparison], gain: _Comparison) -> str:
+def _explanation(controls: Sequence[_Comparison], gain: _Comparison, info: RunInfo) -> str:
     """The end of "GTL is better than Naive": what its controls say of the gain."""
-    causes = {role: [c.cause or "" for c in controls if _role(c, gain) is role] for role in Role}
+    causes = {
+        role: [c.cause or "" for c in controls if _role(c, gain, info) is role] for role in Role
+    }
     if explaining := causes[Role.EXPLAINS]:
         verb = "explains" if len(explaining) == 1 else "each explain"
         return f", but {_listed(explaining, 'and')} {verb} the gain"
     texts = []
-    if possible := causes[Role.OPEN]:
+    if untuned := causes[Role.UNTUNED]:
+        texts.append(f"; whether {_listed(untuned, 'or')} explains the gain is open")
+        texts.append(", since not every strategy has a rate of its own here")
+    elif possible := causes[Role.OPEN]:
         texts.append(f"; whether {_listed(possible, 'or')} explains the gain is open")
     elif excluded := causes[Role.EXCLUDED]:
         several = f", and neither {_listed(excluded, 'nor')} explains the gain"

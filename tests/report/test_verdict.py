@@ -19,7 +19,7 @@ def judge(make_run):
     """Judge gtl among strategies whose final accuracies are planted: name -> values or offset."""
     records, _ = make_run(("naive",), seeds=2, experiences=1, each=4)
 
-    def judge(planted, focus="gtl", seeds=20, noise=0.01):
+    def judge(planted, focus="gtl", seeds=20, noise=0.01, each_tuned=True):
         rng = np.random.default_rng(7)
         base = rng.normal(0.5, 0.05, seeds)  # what the runs of a seed have in common
         finals = {
@@ -29,7 +29,7 @@ def judge(make_run):
         table = pd.DataFrame(finals).rename_axis("seed").stack().swaplevel()
         scalars = pd.DataFrame({"final_accuracy": table.rename_axis(["strategy", "seed"])})
         strategies = tuple(StrategyInfo(name, LABELS.get(name, name)) for name in planted)
-        info = RunInfo("toy", ("all",), (4,), strategies, seeds, 0.1, "untuned defaults")
+        info = RunInfo("toy", ("all",), (4,), strategies, seeds, 0.1, "a regime", each_tuned)
         return verdict.judge(scalars, records, info, focus)
 
     return judge
@@ -38,6 +38,16 @@ def judge(make_run):
 def sentence(judged, name):
     (found,) = [text for text in judged.sentences if f" {name} (" in text]
     return found
+
+
+def test_at_a_common_rate_a_control_excludes_nothing(judge):
+    planted = {"naive": 0, "gtl": 0.06, "gtl-scalar": 0.02}
+    tuned, common = judge(planted), judge(planted, each_tuned=False)
+    assert "and a smaller step does not explain the gain" in tuned.headline
+    assert "whether a smaller step explains the gain is open" in common.headline
+    assert "may explain the gain at a rate of its own" in sentence(common, "its scalar control")
+    assert "The comparison at tuned rates decides." in common.notes[0]
+    assert len(tuned.notes) == len(common.notes) - 1
 
 
 def test_a_strategy_that_equals_its_scalar_control_is_explained_by_a_smaller_step(judge):
