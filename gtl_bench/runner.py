@@ -25,7 +25,7 @@ from typing import Any
 from gtl_bench import __version__
 from gtl_bench.cell import Cell, Result, compute, lost
 from gtl_bench.environment import versions
-from gtl_bench.errors import GTLBenchError, Interrupted
+from gtl_bench.errors import GTLBenchError, Interrupted, RunError
 from gtl_bench.plan import Plan, Request
 from gtl_bench.store import RunFolder, record_metadata
 
@@ -137,6 +137,22 @@ def run_cells(
             progress.stopped = error
 
 
+def stop_if_incomplete(progress: Progress) -> None:
+    """For what needs all of its cells: raise what stopped them, or what the first failed of.
+
+    Raises:
+        RunError: if a cell failed.
+        GTLBenchError: whatever stopped the run.
+    """
+    if progress.stopped:
+        raise type(progress.stopped)(f"{progress.stopped} Repeat the command to go on from here.")
+    if progress.failed:
+        first = progress.failed[0]
+        error = RunError(f"{first.cell.strategy}, seed {first.cell.seed}: {first.error}")
+        error.exit_status = first.exit_status
+        raise error
+
+
 def _run_together(
     waiting: deque[Cell],
     executor: Callable[[], Executor],
@@ -226,6 +242,7 @@ def manifest(
         "stand_in_reason": setup.stand_in_reason,
         "benchmark_settings": setup.settings,
         "regime": plan.regime,
+        "each_tuned": plan.each_tuned,
         "seeds": request.seeds,
         "device": setup.device,
         "experiences": about.get("experiences", []),

@@ -22,7 +22,7 @@ import tomli_w
 from gtl_bench import __version__
 from gtl_bench.data import DataFolder
 from gtl_bench.environment import versions
-from gtl_bench.errors import RunError, UsageError
+from gtl_bench.errors import UsageError
 from gtl_bench.files import write_atomically
 from gtl_bench.plan import TUNING_SEEDS, Setup, choose_strategies, set_up
 from gtl_bench.recipes import (
@@ -36,7 +36,7 @@ from gtl_bench.recipes import (
     resolve,
 )
 from gtl_bench.rng import derived_seed
-from gtl_bench.runner import Progress, run_cells
+from gtl_bench.runner import Progress, run_cells, stop_if_incomplete
 from gtl_bench.store import RunFolder, read_records
 
 OBJECTIVE = "accuracy on all test images after the last example, mean over seeds"
@@ -146,7 +146,7 @@ def tune(
             for search, (_, values) in zip(searches, proposed)
         ]
         run_cells([cell for row in cells for cell in row], folder, executor, total, on_progress)
-        _stop_if_incomplete(total)
+        stop_if_incomplete(total)
         finished = folder.finished()
         for search, (trial, values), row in zip(searches, proposed, cells):
             score = _score([finished[cell.key] for cell in row])
@@ -198,16 +198,6 @@ def _score(files: Sequence[Path]) -> float:
     records = read_records(files)
     final = records[(records["metric"] == "accuracy") & (records["experience"] == -1)]
     return float(final[final["step"] == final["step"].max()]["value"].mean())
-
-
-def _stop_if_incomplete(progress: Progress) -> None:
-    if progress.stopped:
-        raise type(progress.stopped)(f"{progress.stopped} Repeat the command to go on from here.")
-    if progress.failed:
-        first = progress.failed[0]
-        error = RunError(f"{first.cell.strategy}, seed {first.cell.seed}: {first.error}")
-        error.exit_status = first.exit_status
-        raise error
 
 
 def _provenance(
