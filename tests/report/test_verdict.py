@@ -29,7 +29,9 @@ def judge(make_run):
         table = pd.DataFrame(finals).rename_axis("seed").stack().swaplevel()
         scalars = pd.DataFrame({"final_accuracy": table.rename_axis(["strategy", "seed"])})
         strategies = tuple(StrategyInfo(name, LABELS.get(name, name)) for name in planted)
-        info = RunInfo("toy", ("all",), (4,), strategies, seeds, 0.1, "untuned defaults", each_tuned)
+        info = RunInfo(
+            "toy", ("all",), (4,), strategies, seeds, 0.1, "untuned defaults", each_tuned
+        )
         return verdict.judge(scalars, records, info, focus)
 
     return judge
