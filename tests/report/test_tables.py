@@ -301,9 +301,7 @@ def test_the_upper_line_is_never_bold_and_this_is_said(make_run):
     records, info = make_run(("naive", "gtl", "joint"), seeds=3)
     table = text_of(records, info)
     assert all("Joint" not in bold_in(table, column) for column in range(len(table.header)))
-    assert any(
-        "Joint, which keeps every example, takes no part" in n for n in table.notes
-    )
+    assert any("Joint, which keeps every example, takes no part" in n for n in table.notes)
 
 
 def test_a_strategy_alone_is_not_the_best(make_run):
