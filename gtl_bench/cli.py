@@ -241,6 +241,73 @@ def tune(
 
 
 @app.command()
+def sweep(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name; see `list`.")],
+    over: Annotated[str, typer.Option(metavar="KEY", help="The hyperparameter.")] = "lr",
+    strategies: Annotated[
+        str, typer.Option(help="As for `run`, or all.", show_default="naive,ewc,si,gtl")
+    ] = "",
+    values: Annotated[
+        str,
+        typer.Option(
+            metavar="VALUE,…", help="[default: a ladder over what is searched].", show_default=False
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0 on.")] = 5,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="benchmark.KEY=VALUE", help="Set a benchmark's value."),
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="A file that `tune` left [default: as shipped].", show_default=False),
+    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder [default: results/sweep/BENCHMARK-KEY].", show_default=False),
+    ] = None,
+    data_dir: DataFolderOption = None,
+    device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
+) -> None:
+    """Draw final accuracy against a hyperparameter, each strategy's own value marked."""
+    from gtl_bench.cell import default_cache_folder
+    from gtl_bench.data import DataFolder
+    from gtl_bench.recipes import discover
+    from gtl_bench.report.sensitivity import write_sweep
+    from gtl_bench.store import RunFolder
+    from gtl_bench.sweep import plan_sweep
+    from gtl_bench.sweep import sweep as compute
+
+    data = DataFolder(data_dir)
+    executor = _executor(workers, dask)
+    planned = plan_sweep(
+        benchmark,
+        _names(strategies),
+        over,
+        discover(),
+        data,
+        values=_names(values),
+        seeds=seeds,
+        settings=tuple(set_ or ()),
+        tuned=tuned,
+        device=_device(device),
+        data_folder=None if dask and data_dir is None else data.path,
+        cache_folder=None if dask else default_cache_folder(),
+    )
+    folder = RunFolder(out or Path("results") / "sweep" / f"{benchmark}-{over}")
+    folder.prepare()
+    with (
+        folder.reserved(lambda: _tell_of_waiting(folder)),
+        _Bar(f"sweep of {over} on {benchmark}") as bar,
+    ):
+        results = compute(planned, folder, executor, bar.show)
+    for path in write_sweep(planned, results, folder):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
 def report(
     run_folders: Annotated[list[Path], typer.Argument(help="Folders that runs left.")],
     formats: Annotated[
@@ -427,13 +494,16 @@ def _show_table(shown: PrintedTable) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*shown.header, title=shown.caption, caption="\n".join(shown.notes))
+    table = Table(*shown.header)
     for column in table.columns[1:]:
         column.justify = "right"
     for line, row in enumerate(shown.rows):
         styles = ["bold" if (line, i) in shown.bold else "" for i in range(len(row))]
         table.add_row(*map(Text, row, styles))
+    typer.echo(shown.caption)
     Console().print(table)
+    for note in shown.notes:
+        typer.echo(note)
 
 
 def _show_verdict(judged: Verdict) -> None:

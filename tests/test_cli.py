@@ -210,6 +210,8 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["new", "strategy", "fine", "--out=file/x"], "can't write file/x/fine.py"),
         (["check", "nowhere.py"], "no recipe file"),
         (["check", "naiv"], "did you mean 'naive'"),
+        (["sweep", "split-digits", "--over=speed"], "--over speed: none of these strategies"),
+        (["sweep", "split-digits", "--values=fast"], "naive.lr=fast: expected a number"),
         (["verdict", "nowhere"], "nowhere is no run folder"),
         (["verdict"], "Missing argument"),
         (["data", "mnits"], "did you mean 'mnist'"),
@@ -471,6 +473,21 @@ def test_list_has_a_line_for_each(call: Call) -> None:
     for name in ("naive", "ewc", "si", "gtl", "frozen", "split-mnist", "stream-digits"):
         assert sum(line.split()[:1] == [name] for line in lines) == 1
     assert max(map(len, lines)) <= 100
+
+
+def test_sweep_draws_and_resumes(call: Call, tmp_path: Path) -> None:
+    command = ["sweep", "split-digits", "--strategies=naive,frozen", "--values=0.1,0.2"]
+    command += ["--seeds=1", "--workers=1", "--set=per_class=2", "--set=hidden=16"]
+    status, out, err = call(*command)
+    assert status == 0, err
+    folder = tmp_path / "results" / "sweep" / "split-digits-lr"
+    assert str(folder.relative_to(tmp_path) / "figures" / "sensitivity.pdf") in out
+    table = pd.read_csv(folder / "tables" / "sweep.csv")
+    assert set(table["value"].dropna()) >= {0.1, 0.2}
+    before = records_of(folder)
+    assert len(before) == len(table)
+    assert call(*command)[0] == 0
+    assert records_of(folder) == before
 
 
 def test_a_new_strategy_is_checked_and_run(call: Call, tmp_path: Path) -> None:

@@ -35,13 +35,13 @@ from gtl_bench.report.sheet import (
     Sheet,
     colour_bar,
     draw_key,
-    draw_line,
     fit_ticks,
     fit_titles,
     grid,
     headed,
+    label_ends,
     name_axes,
-    spread_out,
+    room_for_labels,
 )
 from gtl_bench.report.style import (
     GREY,
@@ -226,8 +226,7 @@ def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_l
     curves = _curves(table, info)
     stream = x_label == "Examples seen" and len(info.experiences) > 1
     labels = [*(cut(curve.label, SMALL, LONGEST) for curve in curves), "chance"]
-    right = 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE
-    width = layout.width - LEFT - right
+    width = layout.width - LEFT - room_for_labels(labels)
     height = {"single": 1.75, "double": 2.3}[layout.column]
     above = LINE if stream else 0.06
     figure = _on_sheet(info, what, table, layout, BOTTOM + height + above)
@@ -243,14 +242,7 @@ def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_l
     ax.set_ylabel(f"{what} (%)")
 
     ends = [*(float(curve.band.mean[-1]) for curve in curves), 100 * info.chance]
-    low, high = ax.get_ylim()
-    wanted = BOTTOM + height * (np.array(ends) - low) / (high - low)
-    placed = spread_out(wanted, LINE, BOTTOM, BOTTOM + height)
-    every = [*(curve.look for curve in curves), CHANCE]
-    end = LEFT + width
-    for label, look, y_line, y_label in zip(labels, every, wanted, placed, strict=True):
-        draw_line(figure, [end, end + 0.09], [y_line, y_label], Look(GREY, (), 0.35))
-        draw_key(figure, end + 0.1, y_label, look, label)
+    label_ends(figure, ax, labels, [*(curve.look for curve in curves), CHANCE], ends)
     return figure
 
 

@@ -27,7 +27,7 @@ from scipy.optimize import isotonic_regression
 from gtl_bench.errors import UsageError
 from gtl_bench.report.info import FORMATS, Layout
 from gtl_bench.report.latex import escaped
-from gtl_bench.report.style import NORMAL, SEQUENTIAL, SMALL, Look, rc, text_width, wrapped
+from gtl_bench.report.style import GREY, NORMAL, SEQUENTIAL, SMALL, Look, rc, text_width, wrapped
 from gtl_bench.stats import Array, Interval
 
 # Inches.
@@ -152,6 +152,32 @@ def draw_key(sheet: Sheet, x: float, y: float, look: Look, label: str) -> None:
     """A sample of a line and its label, side by side."""
     draw_line(sheet, [x, x + HANDLE], [y, y], look)
     write(sheet, x + HANDLE + 0.03, y, label)
+
+
+def room_for_labels(labels: Sequence[str]) -> float:
+    """The room that `label_ends` needs to the right of a panel."""
+    return 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE
+
+
+def label_ends(
+    sheet: Sheet, ax: Axes, labels: Sequence[str], looks: Sequence[Look], ends: Sequence[float]
+) -> None:
+    """Label lines where they end at the right of a panel, none of the labels on another.
+
+    Args:
+        sheet: where the panel is.
+        ax: the panel.
+        labels: of the lines.
+        looks: of the lines.
+        ends: where on the y axis each line ends.
+    """
+    (_, bottom), (right, top) = ax.get_position().get_points() * (sheet.width, sheet.height)
+    low, high = ax.get_ylim()
+    wanted = bottom + (top - bottom) * (np.array(ends) - low) / (high - low)
+    placed = spread_out(wanted, LINE, bottom, top)
+    for label, look, y_line, y_label in zip(labels, looks, wanted, placed, strict=True):
+        draw_line(sheet, [right, right + 0.09], [y_line, y_label], Look(GREY, (), 0.35))
+        draw_key(sheet, right + 0.1, y_label, look, label)
 
 
 def name_axes(

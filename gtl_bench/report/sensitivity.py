@@ -1,0 +1,223 @@
+"""The figure of a sweep: final accuracy against the value of a hyperparameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gtl_bench.report.figures import CHANCE, TOGETHER
+from gtl_bench.report.info import PRINT, Layout, StrategyInfo
+from gtl_bench.report.sheet import (
+    BOTTOM,
+    EDGE,
+    GAP,
+    LEFT,
+    LONGEST,
+    RIGHT,
+    Sheet,
+    fit_titles,
+    grid,
+    headed,
+    label_ends,
+    name_axes,
+    room_for_labels,
+    save,
+)
+from gtl_bench.report.style import SMALL, Look, cut, looks, rc
+from gtl_bench.report.writing import replace_file, write_csv
+from gtl_bench.stats import Array, Interval, mean_interval
+from gtl_bench.store import RunFolder, record_metadata
+from gtl_bench.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep's results, and what its figure says of them.
+
+    Attributes:
+        results: from `gtl_bench.sweep.sweep`.
+        strategies: in the order in which they are shown.
+        title: the benchmark.
+        key: the hyperparameter.
+        logarithmic: whether its axis is.
+        chance: the accuracy of guessing, 0 to 1.
+        regime: how the other hyperparameters were set.
+    """
+
+    results: pd.DataFrame
+    strategies: tuple[StrategyInfo, ...]
+    title: str
+    key: str
+    logarithmic: bool
+    chance: float
+    regime: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A strategy: mean and 95 % band in percent at each value, and where its own value stands."""
+
+    label: str
+    look: Look
+    values: Array
+    band: Interval
+    own: int | None
+
+
+def sensitivity(swept: Swept, layout: Layout = PRINT) -> Sheet:
+    """Final accuracy against the value, mean and band, a dot at the value that a run would use.
+
+    A strategy that doesn't search the hyperparameter is a level line.
+    """
+    with rc(layout.scale):
+        lines = _lines(swept)
+        return (
+            _apart(swept, lines, layout)
+            if len(lines) > TOGETHER
+            else _together(swept, lines, layout)
+        )
+
+
+def _lines(swept: Swept) -> list[_Line]:
+    everywhere = np.unique(swept.results["value"].dropna())
+    look = looks(swept.strategies)
+    lines = []
+    for strategy in swept.strategies:
+        rows = swept.results[swept.results["strategy"] == strategy.name]
+        searched = bool(rows["value"].notna().all())
+        values = np.unique(rows["value"]) if searched else everywhere[[0, -1]]
+        own = rows.loc[rows["tuned"], "value"].iloc[0]
+        finals = [rows[rows["value"] == value] if searched else rows for value in values]
+        bands = [mean_interval(100 * final["final_accuracy"].to_numpy()) for final in finals]
+        band = Interval(*(np.array(part) for part in zip(*bands)))
+        place = int(np.searchsorted(values, own)) if searched else None
+        lines.append(_Line(strategy.label, look[strategy.name], values, band, place))
+    return lines
+
+
+def _heading(swept: Swept, layout: Layout, body: float, more: str = "") -> Sheet:
+    seeds = swept.results["seed"].nunique()
+    spread = f"mean and 95 % band over {seeds} seeds" if seeds > 1 else "1 seed"
+    what = f"Final accuracy by {swept.key}{more}; dot: the value that runs use"
+    return headed(swept.title, f"{what}; {spread}; {swept.regime}", layout, body)
+
+
+def _together(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
+    """All strategies on one pair of axes."""
+    labels = [*(cut(line.label, SMALL, LONGEST) for line in lines), "chance"]
+    width = layout.width - LEFT - room_for_labels(labels)
+    height = {"single": 1.75, "double": 2.3}[layout.column]
+    sheet = _heading(swept, layout, BOTTOM + height + 0.06)
+    (ax,) = grid(sheet, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
+    for line in lines:
+        _draw(ax, line, sheet.scale)
+    _axes(ax, swept, lines, sheet.scale)
+    ax.set_xlabel(swept.key)
+    ax.set_ylabel("Final accuracy (%)")
+    ends = [*(float(line.band.mean[-1]) for line in lines), 100 * swept.chance]
+    label_ends(sheet, ax, labels, [*(line.look for line in lines), CHANCE], ends)
+    return sheet
+
+
+def _apart(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
+    """A small panel a strategy, with the means of all the others in grey."""
+    across = {"single": 3, "double": 6}[layout.column]
+    width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
+    height = 0.62
+    titles, above = fit_titles([line.label for line in lines], width)
+    body = BOTTOM + math.ceil(len(lines) / across) * (height + above)
+    sheet = _heading(swept, layout, body, ", among the other strategies' means in grey")
+    axes = grid(sheet, len(lines), across, (LEFT, BOTTOM), (width, height), GAP, above)
+    for ax, line, title in zip(axes, lines, titles):
+        for other in lines:
+            grey = 0.4 * sheet.scale
+            ax.plot(other.values, other.band.mean, color="0.8", linewidth=grey, zorder=0)
+        _draw(ax, line, sheet.scale)
+        _axes(ax, swept, lines, sheet.scale, ticks=2)
+        if swept.logarithmic:
+            ax.locator_params(axis="x", numticks=3)
+        else:
+            ax.locator_params(axis="x", nbins=2)
+        ax.set_title(title, loc="left")
+    name_axes(sheet, axes, swept.key, "Final accuracy (%)", EDGE)
+    return sheet
+
+
+def _draw(ax: Axes, line: _Line, scale: float) -> None:
+    look, band = line.look, line.band
+    ax.plot(
+        line.values,
+        band.mean,
+        color=look.colour,
+        linewidth=scale * look.width,
+        dashes=look.dashes,
+        zorder=2.1 if look.dashes else 2,
+    )
+    ax.fill_between(
+        line.values, band.low, band.high, color=look.colour, alpha=0.16, linewidth=0, zorder=1.5
+    )
+    if line.own is not None:
+        ax.plot(
+            line.values[line.own],
+            band.mean[line.own],
+            "o",
+            color=look.colour,
+            markersize=3 * scale,
+            zorder=3,
+            clip_on=False,
+        )
+
+
+def _axes(ax: Axes, swept: Swept, lines: Sequence[_Line], scale: float, ticks: int = 5) -> None:
+    """The scales, which the panels share, and the chance level."""
+    if swept.logarithmic:
+        ax.set_xscale("log")
+        ax.tick_params(axis="x", which="minor", bottom=False)
+        ax.xaxis.set_major_formatter("{x:g}")
+    values = np.concatenate([line.values for line in lines])
+    ax.set_xlim(values.min(), values.max())
+    highest = max(float(np.nanmax([line.band.mean, line.band.high])) for line in lines)
+    ax.set_ylim(0, min(101.0, 10 * math.ceil(highest / 10)))
+    ax.locator_params(axis="y", nbins=ticks)
+    width = scale * CHANCE.width
+    ax.axhline(100 * swept.chance, color=CHANCE.colour, linewidth=width, zorder=1)
+
+
+def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> list[Path]:
+    """Write a sweep's figure and table into its folder.
+
+    Args:
+        planned: the sweep.
+        results: from `gtl_bench.sweep.sweep`.
+        folder: where its records are.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: the folder can't be written to.
+    """
+    file = next(iter(folder.finished().values()))
+    swept = Swept(
+        results,
+        tuple(StrategyInfo(r.name, r.label, r.control) for r in planned.strategies),
+        planned.setup.title,
+        planned.key,
+        planned.logarithmic,
+        record_metadata(file)["chance"],
+        planned.regime,
+    )
+    sheet = sensitivity(swept)
+    table = results.set_index("strategy")
+    written = replace_file(folder.path / "tables" / "sweep.csv", partial(write_csv, table))
+    for file_format in ("pdf", "png"):
+        path = folder.path / "figures" / f"sensitivity.{file_format}"
+        written += replace_file(path, partial(save, sheet, file_format=file_format))
+    return written
