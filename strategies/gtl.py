@@ -40,6 +40,7 @@ def guided(
         n_classes: int = 3,
         scout_epochs: int = 5,
         scout_lr: float = 0.05,
+        scout_batch_size: int = 10,
         measure: Measure = "squared",
         focus: Focus = "zero_enforced_and_normalized",
         scope: Scope = "tensor",
@@ -53,6 +54,7 @@ def guided(
             "n_classes": n_classes,
             "epochs": scout_epochs,
             "lr": scout_lr,
+            "batch_size": scout_batch_size,
             "measure": measure,
             "absent": absent,
         }

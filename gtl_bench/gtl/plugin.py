@@ -153,7 +153,10 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
 def _is_plain_sgd(optimizer: Any) -> bool:
     """Whether a step is known to be −lr · gradient, and nothing else."""
     return type(optimizer) is torch.optim.SGD and not any(
-        group["momentum"] or group["weight_decay"] or group["maximize"]
+        group["momentum"]
+        or group["weight_decay"]
+        or group["maximize"]
+        or isinstance(group["lr"], Tensor)
         for group in optimizer.param_groups
     )
 

@@ -110,7 +110,8 @@ class StackableModel:
         weights = {_join(name, "weight") for name in layers}
         self.names = list(trainable)
         self.dense = {name: value for name, value in trainable.items() if name not in weights}
-        self._apart = {_join(name, "bias") for name in layers}
+        apart = {_join(name, "bias") for name in layers}
+        self._others = [name for name in self.dense if name not in apart]
         # An only child, so that even a model that is a single linear layer has a parent.
         self._network = nn.Sequential(copy.deepcopy(model).train())
         self._taps = {name: _LinearTap() for name in self.linear}
@@ -132,17 +133,18 @@ class StackableModel:
         Args:
             x: inputs (scouts × batch × …).
             dense: the parameters of `dense`, by name (scouts × …).
-            weights: the weights of the layers of `linear`, by name (scouts × out × in).
-            offsets: for the layers of `linear`, what is added to their outputs; for those of
-                `inputs`, their outputs; by name (scouts × batch × … × out).
+            weights: the weights of the layers of `linear`, in order (scouts × out × in).
+            offsets: for the layers of `linear`, what is added to their outputs; then, for those of
+                `inputs`, their outputs; in order (scouts × batch × … × out).
 
         Returns:
             Logits (scouts × batch × classes), and what each layer of `linear` was fed, by name
             (scouts × batch × … × in).
         """
-        others = {_join("0", n): stack for n, stack in dense.items() if n not in self._apart}
-        logits, seen = self._run(x, others, weights, offsets)
-        return logits, seen
+        others = [dense[name] for name in self._others]
+        # Flat, since what vmap does to each dictionary takes longer than a small step.
+        logits, *seen = self._run(x, *others, *weights.values(), *offsets.values())
+        return logits, dict(zip(self.linear, seen))
 
     def stack_bytes(self, examples: int) -> int:
         """Size of what a scout with this many examples changes in a step."""
@@ -163,19 +165,15 @@ class StackableModel:
         on_gpu = any(value.is_cuda for value in (*apart, *self.dense.values()))
         return on_gpu or sum(weight.numel() for weight in apart) > others
 
-    def _run_one(
-        self,
-        x: Tensor,
-        others: dict[str, Tensor],
-        weights: Mapping[str, Tensor],
-        offsets: Mapping[str, Tensor],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        for name, tap in self._taps.items():
-            tap.weights, tap.offset = weights[name], offsets[name]
-        for name, input_tap in self._input_taps.items():
-            input_tap.offset = offsets[name]
+    def _run_one(self, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(parameters)
+        others = {_join("0", name): next(rest) for name in self._others}
+        for tap in self._taps.values():
+            tap.weights = next(rest)
+        for any_tap in (*self._taps.values(), *self._input_taps.values()):
+            any_tap.offset = next(rest)
         logits = functional_call(self._network, others, (x,)) if others else self._network(x)
-        return logits, {name: tap.seen for name, tap in self._taps.items()}
+        return logits, *(tap.seen for tap in self._taps.values())
 
 
 def _join(*parts: str) -> str:

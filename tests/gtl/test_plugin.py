@@ -102,6 +102,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "SGD": sgd,
     "SGD, momentum, weight decay": lambda p: sgd(p, momentum=0.9, weight_decay=0.1),
     "SGD, Nesterov": lambda p: sgd(p, momentum=0.9, nesterov=True),
+    "SGD, maximize": lambda p: sgd(p, maximize=True),
+    "SGD, learning rate as a tensor": lambda p: torch.optim.SGD(p, lr=torch.tensor(0.1)),
     "SGD, foreach": lambda p: sgd(p, foreach=True),
     "SGD, fused": lambda p: sgd(p, weight_decay=0.1, fused=True),
     "SGD, two groups": lambda p: torch.optim.SGD(
@@ -558,10 +560,9 @@ def test_a_guided_step_on_a_gpu(name: str) -> None:
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         model = model_of().to(device)
-        optimizer = OPTIMIZERS[name](list(model.parameters()))
         strategy = Naive(
             model=model,
-            optimizer=optimizer,
+            optimizer=OPTIMIZERS[name](list(model.parameters())),
             plugins=[GTLPlugin(guide_of(model))],
             train_mb_size=BATCH,
             evaluator=None,
