@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from gtl_bench.errors import UsageError
+from gtl_bench.files import unwritable
 from gtl_bench.recipes import Registry
 
 
@@ -24,7 +25,9 @@ def new_strategy(name: str, folder: Path, registry: Registry) -> tuple[Path, Pat
         The recipe's file and the test's.
 
     Raises:
-        UsageError: the name is taken or can't be a function's, or a file is already there.
+        UsageError: the name is taken or can't be a function's, a file is already there, or the
+            folder can't be written to.
+        RunError: the disk is full.
     """
     module = name.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module) or name != name.lower():
@@ -46,5 +49,5 @@ def new_strategy(name: str, folder: Path, registry: Registry) -> tuple[Path, Pat
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"can't write {path}: {error.strerror or error}.") from None
+            raise unwritable(path, error) from None
     return recipe, test

@@ -26,6 +26,7 @@ from gtl_bench import __version__
 from gtl_bench.cell import Cell, Result, compute, lost
 from gtl_bench.environment import versions
 from gtl_bench.errors import GTLBenchError, Interrupted, RunError
+from gtl_bench.machine import commit, processor
 from gtl_bench.plan import Plan, Request
 from gtl_bench.store import RunFolder, record_metadata
 
@@ -271,5 +272,7 @@ def manifest(
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(setup.device),
+        "commit": commit(),
         "versions": {"gtl-bench": __version__} | versions(),
     }

@@ -207,7 +207,7 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["new", "strategy", "naive"], "there is a strategy 'naive' already"),
         (["new", "strategy", "My Method"], "'My Method' can't name a strategy"),
         (["new", "strategy", "lambda"], "'lambda' can't name a strategy"),
-        (["new", "strategy", "fine", "--out=file/x"], "can't write file/x/fine.py"),
+        (["new", "strategy", "fine", "--out=file/x"], "can't write to file/x/fine.py"),
         (["check", "nowhere.py"], "no recipe file"),
         (["check", "naiv"], "did you mean 'naive'"),
         (["sweep", "split-digits", "--over=speed"], "--over speed: none of these strategies"),

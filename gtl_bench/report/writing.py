@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gtl_bench.errors import UsageError
+from gtl_bench.files import unwritable
 
 #: Writes one file to the path that it is given.
 Writer = Callable[[Path], object]
@@ -33,6 +33,7 @@ def replace_file(path: Path, write: Writer) -> list[Path]:
 
     Raises:
         UsageError: the folder can't be written to.
+        RunError: the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,5 @@ def replace_file(path: Path, write: Writer) -> list[Path]:
             for file in written:
                 os.replace(file, path.parent / file.name)
     except OSError as error:
-        raise UsageError(
-            f"can't write {path} ({error.strerror or error}): name a folder that can be written"
-        ) from None
+        raise unwritable(path, error) from None
     return [path.parent / file.name for file in written]

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from gtl_bench import metrics
-from gtl_bench.errors import DataError, UsageError
+from gtl_bench.errors import DataError, RunError, UsageError
 from gtl_bench.report import RunInfo, StrategyInfo, tables, write_report
 
 
@@ -443,7 +443,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(four, tmp_path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(UsageError, match="No space left on device") as caught:
+    with pytest.raises(RunError, match="No space left on device") as caught:
         write_report(records, info, tmp_path)
     assert "\n" not in str(caught.value)
     assert old.read_text() == "old"
