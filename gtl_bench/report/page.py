@@ -117,16 +117,21 @@ def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
             {
                 "label": reading.label,
                 "colour": reading.colour,
-                **{name: _rounded(part) for name, part in reading.values._asdict().items()},
+                **{name: _rounded(part, 1) for name, part in reading.values._asdict().items()},
             }
             for reading in readings
         ],
     }
 
 
-def _rounded(values: Any) -> list[float | None]:
-    """Numbers with two decimals at most; None for NaN, which JSON lacks."""
-    return [None if np.isnan(value) else round(float(value), 2) for value in values]
+def _rounded(values: Any, digits: int = 2) -> list[float | None]:
+    """Numbers with few decimals; None for NaN, which JSON lacks."""
+    return [None if np.isnan(value) else round(float(value), digits) for value in values]
+
+
+def _shortened(path: re.Match[str]) -> str:
+    """A path in tenths of a point, which is less than can be seen, and without line breaks."""
+    return re.sub(r"\s+", " ", re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}", path[0]))
 
 
 def _inline(figure: Sheet, name: str, text: str) -> Markup:
@@ -137,8 +142,7 @@ def _inline(figure: Sheet, name: str, text: str) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    # A hundredth of a point is less than can be seen.
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+    svg = re.sub(r' d="[^"]*"', _shortened, svg)
     head = Markup('<svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}">').format(
         72 * figure.width, 72 * figure.height, text
     )

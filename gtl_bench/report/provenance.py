@@ -88,7 +88,7 @@ def _times(manifest: Mapping[str, Any], suffix: str) -> Table:
         name=f"times{suffix}",
         caption="Wall time of a cell: one strategy with one seed, its source phase included where "
         "no other cell had computed it.",
-        header=("Strategy", "Cells finished", "Mean (s)", "Longest (s)"),
+        header=("Strategy", "Cells timed", "Mean (s)", "Longest (s)"),
         rows=tuple(rows),
         notes=(),
     )

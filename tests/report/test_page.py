@@ -155,7 +155,7 @@ def test_the_pointer_reads_the_means_and_intervals(four, text):
         band = mean_interval(100 * table.loc[strategy.name].to_numpy())
         assert series["label"] == strategy.label
         for name in ("mean", "low", "high"):
-            assert series[name] == pytest.approx(getattr(band, name), abs=0.006)
+            assert series[name] == pytest.approx(getattr(band, name), abs=0.051)
     assert (accuracy["x"], retention["x"]) == ("Examples seen", "Age (examples)")
     assert [panel["title"] for panel in forgetting["panels"]] == [
         f"Experience {name}" for name in info.experiences
@@ -165,7 +165,7 @@ def test_the_pointer_reads_the_means_and_intervals(four, text):
     assert gtl["names"] == list(info.experiences)
     assert [series["label"] for series in gtl["series"]][:2] == ["base", "after 0/1"]
     of_gtl = metrics.accuracy_matrices(records, info.boundaries).loc["gtl"].mean()
-    assert gtl["series"][2]["mean"] == pytest.approx(100 * of_gtl[80].to_numpy(), abs=0.006)
+    assert gtl["series"][2]["mean"] == pytest.approx(100 * of_gtl[80].to_numpy(), abs=0.051)
 
 
 @pytest.mark.parametrize("strategies", ["four", "eighteen"])
