@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from gtl_bench.errors import GTLBenchError, RunError, UsageError
@@ -39,13 +41,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def clear_leftovers(folder: Path, name: str = "*") -> None:
+def clear_leftovers(folder: Path, name: str = "*", age: float = 0) -> None:
     """Remove what a killed process left of files called `name` that it was writing.
 
-    The caller sees to it that no other process is writing them.
+    Args:
+        folder: where to look.
+        name: a pattern.
+        age: seconds since they were last written to. Where another process may be writing now,
+            more than a write takes.
     """
     for path in folder.glob(f".{name}.*.tmp"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime < age:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def set_aside(path: Path) -> Path:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Raised when a change makes older folders unreadable, or this version's unreadable to older ones.
 FORMAT = 1
 
+#: Folders that a report writes.
+REPORTED = ("figures", "tables", "report")
+
 _RECORD = re.compile(r".+-([0-9a-f]{16})\.([0-9a-f]{12})\.parquet")
 
 
@@ -92,6 +95,8 @@ class RunFolder:
         try:
             clear_leftovers(self.path)
             clear_leftovers(self.records)
+            for part in REPORTED:  # `report` reserves nothing, and may be at work
+                clear_leftovers(self.path / part, age=3600)
             if self._manifest_is_damaged():
                 self.damaged.append(set_aside(self.manifest_path))
             yield
@@ -226,7 +231,10 @@ def read_records(files: Iterable[Path]) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = [pq.read_table(file).replace_schema_metadata() for file in files]
+    tables = []
+    for file in files:
+        with pq.ParquetFile(file) as parquet:  # for small files it is twice as fast as read_table
+            tables.append(parquet.read(use_threads=False).replace_schema_metadata())
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
 

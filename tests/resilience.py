@@ -6,6 +6,7 @@ AssertionError where something was lost, computed twice, or differs.
 
     kills    SIGKILL to all processes of a run, at random moments
     workers  SIGKILL to single worker processes, at random moments
+    memory   a strategy that eats memory until the system kills it (needs control groups)
     disk     a disk that is full when half of the records are written (needs the right to mount)
     rivals   two runs into one folder at the same time
     cluster  a dask cluster that loses a worker, then its scheduler
@@ -121,7 +122,7 @@ def kills(
             before = after
         assert process.returncode == 0, errors
         assert job.records(out) == expected, "the records differ from an undisturbed run's"
-        assert leftovers(job.folder / out) == []
+        assert leftovers(job.folder / out / "records") == []
         rounds += 1
     return {
         "kills": killed,
@@ -177,6 +178,59 @@ def workers_of(driver: int) -> list[int]:
     return sorted(pid for pid, parent in parents.items() if parent in servers)
 
 
+EATS = """from gtl_bench import strategy
+
+@strategy("eats")
+def eats(source):
+    "Eats memory for ever."
+    eaten = []
+    while True:
+        eaten.append(b"x" * 50_000_000)
+"""
+
+
+def memory(job: Job, expected: Records) -> Figures:
+    """A strategy that eats memory until the system kills it, beside the healthy ones."""
+    (job.folder / "eats.py").write_text(EATS)
+    with limited_memory(2 * 2**30) as members:
+        process = job.start("memory", "--strategies=eats.py,naive,frozen")
+        members.write_text(str(process.pid))
+        errors = process.communicate()[1]
+    died = errors.count("its worker process died (killed, or out of memory)")
+    assert process.returncode == 1, errors
+    assert died == job.seeds, errors
+    assert job.records("memory") == expected, "the records differ from an undisturbed run's"
+    return {
+        "cells whose worker was killed for memory": died,
+        "records of the others equal, byte for byte": len(expected),
+    }
+
+
+@contextlib.contextmanager
+def limited_memory(size: int) -> Iterator[Path]:
+    """A control group of `size` bytes of memory; yields the file that its members are written to.
+
+    Raises:
+        PermissionError: where there are none, or not for us.
+    """
+    for group, limit in (
+        (Path("/sys/fs/cgroup/memory/gtl-bench"), "memory.limit_in_bytes"),  # version 1
+        (Path("/sys/fs/cgroup/gtl-bench"), "memory.max"),
+    ):
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            (group / limit).write_text(str(size))
+            break
+    else:
+        raise PermissionError("no control groups to limit memory with")
+    try:
+        yield group / "cgroup.procs"
+    finally:
+        while (group / "cgroup.procs").read_text():
+            time.sleep(0.1)
+        group.rmdir()
+
+
 def disk(job: Job, expected: Records) -> Figures:
     """Fill the disk with half of the records, then make room and resume."""
     place = job.folder / "disk"
@@ -190,7 +244,7 @@ def disk(job: Job, expected: Records) -> Figures:
         assert "No space left on device" in errors, errors
         before = job.written("disk/run")
         assert 0 < len(before) < job.cells, errors
-        assert leftovers(place) == []
+        assert leftovers(place / "run") == []
         grow(64 * 2**20)
         status, errors = job.finish("disk/run")
         assert status == 0, errors
@@ -322,23 +376,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["kills", "workers", "disk", "rivals", "cluster"])
+    disturbances = {
+        "kills": lambda: kills(job, expected, arguments.times, rng),
+        "workers": lambda: workers(job, expected, arguments.times, rng),
+        "memory": lambda: memory(job, expected),
+        "disk": lambda: disk(job, expected),
+        "rivals": lambda: rivals(job, expected),
+        "cluster": lambda: cluster(job, expected),
+    }
+    parser.add_argument("what", choices=disturbances)
     parser.add_argument("--times", type=int, default=50, help="kills, of runs or of workers")
     parser.add_argument("--seeds", type=int, default=20, help="seeds of two strategies each")
     parser.add_argument("--random", type=int, default=0, help="seed of the random moments")
     arguments = parser.parse_args()
+    rng = random.Random(arguments.random)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), arguments.seeds)
         expected = job.undisturbed()
-        rng = random.Random(arguments.random)
-        if arguments.what in ("kills", "workers"):
-            disturb = kills if arguments.what == "kills" else workers
-            figures = disturb(job, expected, arguments.times, rng)
-        else:
-            figures = {"disk": disk, "rivals": rivals, "cluster": cluster}[arguments.what](
-                job, expected
-            )
+        figures = disturbances[arguments.what]()
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(figures, indent=2))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +36,14 @@ def test_killed_workers_cost_only_their_cells(job: Job, expected: Records) -> No
     assert resilience.workers(job, expected, 1, random.Random(1))["workers killed"] == 1
 
 
+@pytest.mark.nightly
+def test_a_strategy_that_eats_memory_fails_alone(job: Job, expected: Records) -> None:
+    try:
+        resilience.memory(job, expected)
+    except PermissionError as error:
+        pytest.skip(str(error))
+
+
 def test_a_full_disk_keeps_what_is_finished(job: Job, expected: Records) -> None:
     try:
         resilience.disk(job, expected)
@@ -43,6 +53,15 @@ def test_a_full_disk_keeps_what_is_finished(job: Job, expected: Records) -> None
 
 def test_two_runs_in_one_folder(job: Job, expected: Records) -> None:
     resilience.rivals(job, expected)
+
+
+@pytest.mark.nightly
+def test_ten_thousand_cells_cost_little_beside_their_computation() -> None:
+    script = Path(__file__).with_name("scale.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout)
+    assert figures["planning"] + figures["resuming"] + figures["reporting"] < 30
+    assert figures["peak of memory in GiB"] < 1
 
 
 @pytest.mark.nightly

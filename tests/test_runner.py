@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import random
 import signal
@@ -21,7 +22,7 @@ from gtl_bench.executors import LocalExecutor
 from gtl_bench.plan import Plan, Request, only, plan
 from gtl_bench.recipes import discover
 from gtl_bench.runner import Progress, manifest, run
-from gtl_bench.store import RunFolder, read_records
+from gtl_bench.store import FORMAT, RunFolder, read_records
 
 SMALL = ("benchmark.per_class=1", "benchmark.hidden=8", "benchmark.epochs=1")
 
@@ -448,6 +449,19 @@ def test_a_recipe_is_run_as_it_was_planned(
     todo = planned(dataclasses.replace(request_, strategies=(str(path),)))
     path.unlink()  # as on a machine that lacks the file
     assert run(todo, folder, inline).finished == 2
+
+
+def test_the_manifest_has_the_form_of_its_format(request_: Request, folder: RunFolder) -> None:
+    # When a version is released, another form is another number, which older ones refuse.
+    assert FORMAT == 1
+    written = manifest(planned(request_), folder, request_, {})
+    assert " ".join(sorted(written)) == (
+        "benchmark benchmark_settings boundaries cells chance command commit data device "
+        "each_tuned experiences platform processor python regime requested seeds stand_in_reason "
+        "strategies title versions written"
+    )
+    folder.write_manifest(written)
+    assert folder.manifest() == json.loads(json.dumps(written))
 
 
 def test_only_one_cell(request_: Request) -> None:

@@ -187,9 +187,16 @@ def test_leftovers_of_a_killed_run_are_removed(folder: RunFolder, content: bytes
     path = folder.write_records(make_cell(), content)
     (folder.records / f".{path.name}.abc.tmp").write_bytes(content[:10])
     (folder.path / ".manifest.json.xyz.tmp").write_text("{")
+    for age in ("old", "new"):
+        figure = folder.path / "figures" / f".accuracy.pdf.{age}.tmp"
+        figure.mkdir(parents=True)
+        (figure / "accuracy.pdf").touch()
+    os.utime(folder.path / "figures" / ".accuracy.pdf.old.tmp", (0, 0))
     with folder.reserved():
-        assert {file.name for file in folder.path.iterdir()} == {"records", ".lock"}
+        assert {file.name for file in folder.path.iterdir()} == {"records", "figures", ".lock"}
         assert list(folder.records.iterdir()) == [path]
+        # A report that is being written now is left alone.
+        assert list((folder.path / "figures").iterdir()) == [figure]
 
 
 def test_what_cannot_be_read_is_damaged(folder: RunFolder, content: bytes) -> None:

@@ -37,7 +37,9 @@ def replace_file(path: Path, write: Writer) -> list[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        ) as folder:
             write(Path(folder) / path.name)
             written = sorted(Path(folder).iterdir())
             for file in written:
