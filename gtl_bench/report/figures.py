@@ -57,6 +57,7 @@ from gtl_bench.report.style import (
 from gtl_bench.stats import Interval, mean_interval
 
 TOGETHER = 8  # strategies on one pair of axes
+BACKGROUND = 51  # points of a line that stands behind another
 
 CHANCE = Look(GREY, (), 0.5)
 
@@ -261,9 +262,12 @@ def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_lab
     figure = _on_sheet(info, text, table, layout, BOTTOM + rows * (height + above))
     axes = grid(figure, len(curves), across, (LEFT, BOTTOM), (width, height), GAP, above)
     x = table.columns.to_numpy()
+    # All points of every line in every panel would make files of megabytes.
+    some = np.unique(np.linspace(0, len(x) - 1, BACKGROUND).astype(int))
     for ax, curve, title in zip(axes, curves, titles, strict=True):
         for other in curves:
-            ax.plot(x, other.band.mean, color="0.8", linewidth=0.4 * figure.scale, zorder=0)
+            mean = other.band.mean[some]
+            ax.plot(x[some], mean, color="0.8", linewidth=0.4 * figure.scale, zorder=0)
         _mark_chance(ax, info, figure.scale)
         _draw(figure, ax, x, curve)
         _percent_axes(ax, int(x[-1]), _top(curves), ticks=2)

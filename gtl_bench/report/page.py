@@ -130,8 +130,8 @@ def _rounded(values: Any, digits: int = 2) -> list[float | None]:
 
 
 def _shortened(path: re.Match[str]) -> str:
-    """A path in tenths of a point, which is less than can be seen, and without line breaks."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}", path[0]))
+    """A path in hundredths of a point, less than can be seen, and without line breaks."""
+    return re.sub(r"\s+", " ", re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.2f}", path[0]))
 
 
 def _inline(figure: Sheet, name: str, text: str) -> Markup:
