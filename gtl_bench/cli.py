@@ -69,7 +69,7 @@ DataFolderOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder with data sets in torchvision's layout "
-        "[default: $GTL_BENCH_DATA, else the user's cache folder].",
+        "(default: $GTL_BENCH_DATA, else the user's cache folder).",
         show_default=False,
     ),
 ]
@@ -77,7 +77,7 @@ DataFolderOption = Annotated[
 
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Worker processes [default: one a core].", show_default=False),
+    typer.Option(min=1, help="Worker processes (default: one a core).", show_default=False),
 ]
 
 DaskOption = Annotated[
@@ -96,8 +96,8 @@ def run(
     strategies: Annotated[
         str,
         typer.Option(
-            help="Names and .py files, separated by commas; a+b composes; all [default: "
-            "naive,ewc,si,gtl].",
+            help="Names and .py files, separated by commas; a+b composes; all (default: "
+            "naive,ewc,si,gtl).",
             show_default=False,
         ),
     ] = "",
@@ -119,11 +119,11 @@ def run(
     ] = False,
     tuned: Annotated[
         Path | None,
-        typer.Option(help="A file that `tune` left [default: as shipped].", show_default=False),
+        typer.Option(help="A file that `tune` left (default: as shipped).", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder [default: results/BENCHMARK].", show_default=False),
+        typer.Option(help="The run's folder (default: results/BENCHMARK).", show_default=False),
     ] = None,
     data_dir: DataFolderOption = None,
     require_data: Annotated[
@@ -198,7 +198,7 @@ def tune(
     dask: DaskOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder [default: results/tuning/BENCHMARK].", show_default=False),
+        typer.Option(help="Folder (default: results/tuning/BENCHMARK).", show_default=False),
     ] = None,
     data_dir: DataFolderOption = None,
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
@@ -250,7 +250,7 @@ def sweep(
     values: Annotated[
         str,
         typer.Option(
-            metavar="VALUE,…", help="[default: a ladder over what is searched].", show_default=False
+            metavar="VALUE,…", help="(default: a ladder over what is searched).", show_default=False
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0 on.")] = 5,
@@ -260,13 +260,13 @@ def sweep(
     ] = None,
     tuned: Annotated[
         Path | None,
-        typer.Option(help="A file that `tune` left [default: as shipped].", show_default=False),
+        typer.Option(help="A file that `tune` left (default: as shipped).", show_default=False),
     ] = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder [default: results/sweep/BENCHMARK-KEY].", show_default=False),
+        typer.Option(help="Folder (default: results/sweep/BENCHMARK-KEY).", show_default=False),
     ] = None,
     data_dir: DataFolderOption = None,
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
@@ -318,13 +318,13 @@ def report(
     focus: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The strategy to judge [default: gtl].", show_default=False
+            metavar="NAME", help="The strategy to judge (default: gtl).", show_default=False
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The report's folder [default: the run's own; report for several].",
+            help="The report's folder (default: the run's own; report for several).",
             show_default=False,
         ),
     ] = None,
