@@ -34,6 +34,11 @@ def text(four) -> str:
     return page_of(*four)
 
 
+@pytest.fixture(scope="module")
+def long_text(eighteen) -> str:
+    return page_of(*eighteen)
+
+
 class Elements(HTMLParser):
     """Tags with their attributes, and the text outside scripts and styles."""
 
@@ -168,10 +173,10 @@ def test_the_pointer_reads_the_means_and_intervals(four, text):
     assert gtl["series"][2]["mean"] == pytest.approx(100 * of_gtl[80].to_numpy(), abs=0.051)
 
 
-@pytest.mark.parametrize("strategies", ["four", "eighteen"])
-def test_panels_lie_where_they_are_drawn(strategies, request):
-    records, info = request.getfixturevalue(strategies)
-    text = page_of(records, info)
+@pytest.mark.parametrize(("run", "shown"), [("four", "text"), ("eighteen", "long_text")])
+def test_panels_lie_where_they_are_drawn(run, shown, request):
+    _, info = request.getfixturevalue(run)
+    text = request.getfixturevalue(shown)
     boxes = re.findall(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     for (width, height), plot in zip(boxes, readouts(text), strict=True):
         assert plot["panels"]
@@ -205,14 +210,14 @@ def test_the_same_run_gives_the_same_bytes(four, text):
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not there")
 
 
-@pytest.fixture(scope="module", params=[("four", 400), ("four", 1600), ("eighteen", 400)])
+@pytest.fixture(scope="module", params=[("text", 400), ("text", 1600), ("long_text", 400)])
 def opened(request, tmp_path_factory) -> Iterator[tuple[Page, int]]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not there")
-    strategies, width = request.param
+    shown, width = request.param
     folder = tmp_path_factory.mktemp("page")
     path = folder / "index.html"
-    path.write_text(page_of(*request.getfixturevalue(strategies)), encoding="utf-8")
+    path.write_text(request.getfixturevalue(shown), encoding="utf-8")
     with Page(path, folder / "profile", width) as page:
         yield page, width
         assert page.complaints == []
