@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from inline import Inline
 
 from gtl_bench.contract import toy
 from gtl_bench.scenario import Scenario
@@ -34,18 +32,6 @@ def shared_data() -> Path:
 def scenario() -> Scenario:
     """Two experiences of two classes each, twelve examples, images of 4 × 4; learned in no time."""
     return toy()
-
-
-class Inline(Executor):
-    """Runs each call at once in this process: an executor for tests of what is around it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import tomli_w
-from conftest import Inline
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inline import Inline
 
 from gtl_bench.cli import main
 from gtl_bench.data import DataFolder
