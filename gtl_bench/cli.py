@@ -335,10 +335,12 @@ def report(
     from gtl_bench.store import RunFolder
 
     options = Options(_names(formats), Layout(column.value, style.value), focus)
-    if len(run_folders) == 1:
-        _report(RunFolder(run_folders[0]), out, options)
+    folders = [RunFolder(path) for path in run_folders]
+    if len(folders) == 1:
+        _report(folders[0], out, options)
     else:
-        _report_together([RunFolder(path) for path in run_folders], out or Path("report"), options)
+        _report_together(folders, out or Path("report"), options)
+    _name_damaged(*(path for folder in folders for path in folder.damaged))
 
 
 @new.command("strategy")
@@ -390,7 +392,9 @@ def verdict(
     from gtl_bench.report.run import judge_run
     from gtl_bench.store import RunFolder
 
-    _show_verdict(judge_run(RunFolder(run_folder), focus))
+    folder = RunFolder(run_folder)
+    _show_verdict(judge_run(folder, focus))
+    _name_damaged(*folder.damaged)
 
 
 @app.command("list")
@@ -431,6 +435,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _tell_of_waiting(folder: RunFolder) -> None:
     _complain(f"waiting for another run in {folder.path} to end; --out names another folder.")
+
+
+def _name_damaged(*paths: Path) -> None:
+    for path in paths:
+        _complain(f"damaged and set aside, to be computed again: {path}")
 
 
 def _executor(workers: int | None, dask: str | None) -> Callable[[], Executor]:
@@ -532,8 +541,7 @@ def _announce_stand_in(planned: Plan) -> None:
 def _finish(planned: Plan, folder: RunFolder, progress: Progress, only: bool) -> NoReturn:
     """Name what failed, what stopped the run and how to go on, and end with the right status."""
     again = ["python", "-m", "gtl_bench", *sys.argv[1:]]
-    for path in (*folder.damaged, *progress.damaged):
-        _complain(f"damaged, set aside and made again: {path}")
+    _name_damaged(*folder.damaged, *progress.damaged)
     for result in progress.failed:
         cell = f"{result.cell.strategy}:{result.cell.seed}"
         just_it = again if only else [*again, "--only", cell]

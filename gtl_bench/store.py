@@ -196,10 +196,9 @@ class RunFolder:
         Raises:
             RunError: if none of its cells is finished.
         """
+        cells = self.manifest()["cells"]
         finished = self.finished()
-        files = [
-            finished[cell["key"]] for cell in self.manifest()["cells"] if cell["key"] in finished
-        ]
+        files = [finished[cell["key"]] for cell in cells if cell["key"] in finished]
         if not files:
             raise RunError(f"no finished cell in {self.path}: repeat the run's command.")
         return read_records(files)
@@ -222,7 +221,7 @@ def load_results(run_folder: str | Path) -> pd.DataFrame:
     folder = RunFolder(Path(run_folder))
     records = folder.load()
     for path in folder.damaged:
-        warnings.warn(f"damaged and set aside: {path}; run again to replace it", stacklevel=2)
+        warnings.warn(f"damaged and set aside, to be computed again: {path}", stacklevel=2)
     return records
 
 

@@ -14,11 +14,11 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from inline import Inline
 
 from gtl_bench import runner
 from gtl_bench.cell import Cell, Result
@@ -29,15 +29,6 @@ from gtl_bench.runner import manifest, run
 from gtl_bench.store import RunFolder
 
 STRATEGIES = 10
-
-
-class Inline(Executor):
-    """Computes each cell at once, here."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 def request(cells: int) -> Request:

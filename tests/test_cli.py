@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -328,64 +329,58 @@ def test_a_zip_that_would_write_elsewhere_is_not_opened(call: Call, tmp_path: Pa
     assert not any(tmp_path.rglob("escaped.png"))
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        ("1 / 0", 2, "can't be built: ZeroDivisionError: division by zero (line 5 of bad.py)"),
-        ("return 'plugin'", 2, "returns str: it must return a list of Avalanche plugins"),
-        (
-            plugin("before_backward", "1 / 0"),
-            1,
-            "ZeroDivisionError: division by zero (line 7 of bad.py)",
-        ),
-        (
+def test_recipes_that_fail_are_named_with_their_seeds_and_what_computes_just_them(
+    call: Call, tmp_path: Path, in_process: None
+) -> None:
+    bad = {
+        "builder": ("1 / 0", "can't be built: ZeroDivisionError: division by zero (line 5 of"),
+        "value": ("return 'x'", "returns str: it must return a list of Avalanche plugins"),
+        "training": (plugin("before_backward", "1 / 0"), "division by zero (line 7 of training.py"),
+        "evaluation": (
             plugin("after_training_exp", "strategy.model.register_forward_hook(lambda *a: 1 / 0)"),
-            1,
-            "ZeroDivisionError: division by zero (line 7 of bad.py)",
+            "division by zero (line 7 of evaluation.py)",
         ),
-        (
+        "seed": (
             plugin("after_training_exp", "import torch; torch.manual_seed(1)"),
-            2,
             "sets the seed of the global random state",
         ),
-        (
+        "outputs": (
             plugin(
                 "before_training_exp",
                 "import torch; strategy.model = torch.nn.Sequential("
                 "strategy.model, torch.nn.Linear(10, 11))",
             ),
-            2,
             "changes the model's outputs from 10 to 11",
         ),
-    ],
-)
-def test_a_recipe_that_fails_is_named_with_its_seed_and_what_computes_just_it(
-    call: Call, tmp_path: Path, in_process: None, body: str, status: int, message: str
-) -> None:
-    recipe(tmp_path / "bad.py", body)
-    command = ["run", "split-digits", "--strategies=naive,./bad.py", *SMALL]
-    ended, out, err = call(*command)
-    assert ended == status
+    }
+    for name, (body, _) in bad.items():
+        recipe(tmp_path / f"{name}.py", body)
+    names = ",".join(["naive", *(f"{name}.py" for name in bad)])
+    command = ["run", "split-digits", f"--strategies={names}", *SMALL]
+    status, out, err = call(*command)
+    assert status == 2
     assert "Traceback" not in err
-    for seed in (0, 1):
-        [line] = [line for line in err.splitlines() if f"bad, seed {seed}: " in line]
-        assert message in line
-        again = f"To compute just it: python -m gtl_bench {' '.join(command)} --only bad:{seed}"
-        assert line.endswith(again)
-    assert "2 of 4 cells are finished, 2 failed; resume: python -m gtl_bench run" in err
-    assert "bad 0 of 2" in out  # the caption
+    for name, (_, message) in bad.items():
+        for seed in (0, 1):
+            [line] = [line for line in err.splitlines() if f"{name}, seed {seed}: " in line]
+            assert message in line
+            again = f"To compute just it: python -m gtl_bench {' '.join(command)}"
+            assert line.endswith(f"{again} --only {name}:{seed}")
+    assert "2 of 14 cells are finished, 12 failed; resume: python -m gtl_bench run" in err
+    assert "builder 0 of 2" in out  # the caption
     assert load_results(tmp_path / "results" / "split-digits")["strategy"].unique() == ["naive"]
 
+    # What only fails in training is no wrong usage.
+    assert call(*command, "--only=training:1")[0] == 1
     # Mended, one of them is computed alone, and the report is still of the whole run.
-    recipe(tmp_path / "bad.py", "return []")
-    ended, out, err = call(*command, "--only", "bad:1")
-    assert ended == 0, err
-    assert "naive" in out.lower()
-    assert len(records_of(tmp_path / "results" / "split-digits")) == 3
+    recipe(tmp_path / "value.py", "return []")
+    status, out, err = call(*command, "--only", "value:1")
+    assert status == 0, err
+    assert "value 1 of 2" in out
     frame = load_results(tmp_path / "results" / "split-digits")
     assert frame.groupby("strategy")["seed"].unique().map(list).to_dict() == {
-        "bad": [1],
         "naive": [0, 1],
+        "value": [1],
     }
 
 
@@ -401,8 +396,9 @@ def test_a_newer_run_is_left_alone(call: Call, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_is_named_set_aside_and_made_again(
-    call: Call, tmp_path: Path, in_process: None
+    call: Call, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gtl_bench.cli._report", lambda folder, *rest: folder.load())
     command = ["run", "split-digits", "--strategies=naive,frozen", "--out=run", *SMALL]
     assert call(*command)[0] == 0
     before = records_of(tmp_path / "run")
@@ -421,13 +417,39 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     )
     status, _, err = call(*command, "--fresh")
     assert status == 0, err
-    named = [line for line in err.splitlines() if "damaged, set aside and made again" in line]
+    named = [
+        line for line in err.splitlines() if "damaged and set aside, to be computed again" in line
+    ]
     for path in (record, base, manifest):
         assert sum(str(path.with_suffix(".damaged").name) in line for line in named) == 1
         assert path.with_suffix(".damaged").exists()
     assert records_of(tmp_path / "run") == before
     status, _, err = call(*command)
     assert (status, "damaged" in err) == (0, False)
+    # A report leaves a damaged record out, and says so.
+    record.write_bytes(b"")
+    status, _, err = call("report", "run")
+    assert status == 0
+    assert (
+        f"damaged and set aside, to be computed again: {record.relative_to(tmp_path)}"[:-8] in err
+    )
+
+
+def test_a_full_disk_is_one_line(
+    call: Call, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, out, err = call("run", "split-digits", "--strategies=naive", *SMALL)
+    assert (status, out) == (1, "")
+    assert len(err.strip().splitlines()) == 1
+    assert "manifest.json: No space left on device; make room, then repeat the command" in err
+    assert {path.name for path in (tmp_path / "results" / "split-digits").iterdir()} == {
+        ".lock",
+        "records",
+    }
 
 
 def test_one_bad_apple_of_each_kind_beside_two_healthy_strategies(

@@ -212,7 +212,7 @@ def test_load_results_warns_of_damage(folder: RunFolder, content: bytes) -> None
     damaged = folder.write_records(make_cell(1), content)
     damaged.write_bytes(content[1:])
     folder.write_manifest({"cells": [{"key": make_cell(seed).key} for seed in (0, 1)]})
-    with pytest.warns(UserWarning, match=r"damaged and set aside: .*0001.*\.damaged"):
+    with pytest.warns(UserWarning, match=r"damaged and set aside, .*0001.*\.damaged"):
         assert load_results(folder.path)["seed"].nunique() == 1
 
 
