@@ -377,9 +377,8 @@ class RecipeFile(importlib.abc.ExecutionLoader):
 def recipes_in(module: ModuleType) -> list[Recipe]:
     """The recipes that a module defines itself, in the order in which they stand there."""
     found = (getattr(value, "__recipe__", None) for value in vars(module).values())
-    loader = module.__loader__
-    assert isinstance(loader, importlib.abc.InspectLoader)
-    text = loader.get_source(module.__name__)
+    get_source = getattr(module.__loader__, "get_source", lambda name: None)
+    text = get_source(module.__name__)
     return [dataclasses.replace(r, text=text) for r in found if isinstance(r, Recipe)]
 
 

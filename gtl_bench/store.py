@@ -101,6 +101,8 @@ class RunFolder:
                 self.damaged.append(set_aside(self.manifest_path))
             yield
         finally:
+            with contextlib.suppress(OSError):  # where an open file can't be removed
+                Path(lock.lock_file).unlink()
             lock.release()
 
     def finished(self) -> dict[str, Path]:

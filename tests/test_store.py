@@ -181,6 +181,7 @@ def test_one_run_at_a_time(folder: RunFolder) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+    assert [path.name for path in folder.path.iterdir()] == ["records"]
 
 
 def test_leftovers_of_a_killed_run_are_removed(folder: RunFolder, content: bytes) -> None:
