@@ -132,13 +132,19 @@ def ends_finite(recipe: StrategyRecipe) -> None:
 
 
 def learns(recipe: StrategyRecipe) -> None:
-    """Its weights move, unless its learning rate is 0, and then they stay where they are."""
-    scenario = toy()
-    unmoved = torch.equal(_take(recipe, scenario).weights, _flat(Source(scenario, Rng(SEED)).model))
-    if unmoved and recipe.defaults["lr"] > 0:
+    """Its weights move, and its learning rate is 0 where it takes no step with it, and only there.
+
+    A learning rate that does nothing would stand in every table beside those that do.
+    """
+    scenario, lr = toy(), recipe.defaults["lr"]
+    taken = _take(recipe, scenario)
+    unmoved = torch.equal(taken.weights, _flat(Source(scenario, Rng(SEED)).model))
+    if unmoved and lr > 0:
         raise Violation("its weights don't move.")
-    if not unmoved and recipe.defaults["lr"] == 0:
+    if not unmoved and taken.updates and lr == 0:
         raise Violation("its weights move though its learning rate is 0.")
+    if not taken.updates and lr > 0:
+        raise Violation(f"its learning rate is {lr}, but it takes no step with it: declare lr=0.0.")
 
 
 def does_something(recipe: StrategyRecipe) -> None:
@@ -242,12 +248,14 @@ class _Taken:
 
     Attributes:
         plugins: how many it has.
+        updates: steps that the optimizer took.
         course: what it knew after each step.
         states: all weights after each of the steps 0 … T.
         costs: values written by tensor operations for each of the T examples.
     """
 
     plugins: int
+    updates: int
     course: Course
     states: Sequence[Tensor]
     costs: Sequence[int]
@@ -273,16 +281,20 @@ class _Meter(TorchDispatchMode):
 
 
 class _Observer(SupervisedPlugin):
-    """Notes weights and cost after each example."""
+    """Counts updates, and notes weights and cost after each example."""
 
     def __init__(self, meter: _Meter) -> None:
         super().__init__()
         self.meter = meter
+        self.updates = 0
         self.states: list[Tensor] = []
         self.written: list[int] = []
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         self._note(strategy)
+
+    def after_update(self, strategy: Any, **kwargs: Any) -> None:
+        self.updates += 1
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self._note(strategy)
@@ -310,7 +322,7 @@ def _take(recipe: StrategyRecipe, scenario: Scenario, every_step: bool = True) -
                 every_step=every_step,
             )
     costs = [after - before for before, after in zip(observer.written, observer.written[1:])]
-    return _Taken(len(plugins), course, observer.states, costs)
+    return _Taken(len(plugins), observer.updates, course, observer.states, costs)
 
 
 def _build(recipe: StrategyRecipe, source: Source) -> Plugins:

@@ -21,6 +21,7 @@ NUMERIC_MODULES = (
     "compose",
     "data",
     "gtl",
+    "heads",
     "learner",
     "models",
     "records",

@@ -99,6 +99,16 @@ def holds_still(source: Any) -> list[Any]:
     return [Plugin(lambda learner: learner.model.load_state_dict(base.state_dict()))]
 
 
+def takes_no_step(source: Any) -> list[Any]:
+    """Nudges the weights in place of any training."""
+
+    def in_place_of_training(learner: Any) -> None:
+        nudge(learner)
+        learner.dataloader = ()
+
+    return [Plugin(before_training_exp=in_place_of_training)]
+
+
 def does_nothing(source: Any) -> list[Any]:
     """A penalty of strength 0."""
     return [LwFPlugin(alpha=0.0)]
@@ -166,6 +176,7 @@ WRONG = [
     (explodes, {}, "ends_finite", "diverges at step 1"),
     (holds_still, {}, "learns", "its weights don't move"),
     (fine, {"lr": 0.0}, "learns", "though its learning rate is 0"),
+    (takes_no_step, {}, "learns", "lr=0.0"),
     (does_nothing, {}, "does_something", "its plugins do nothing"),
     (peeks_at_the_test, {}, "sees_no_test_image", "depend on the test images"),
     (peeks_ahead, {}, "sees_no_future_example", "depend on the examples after these"),
@@ -200,6 +211,11 @@ def test_what_is_fine_passes(check: Callable[[StrategyRecipe], None]) -> None:
     search = LR | {"strength": Linear(0.0, 1.0), "optimizer": Choice(("sgd", "adam"))}
     assert violation(check, recipe(fine, search=search)) is None
     assert check.__doc__, "it says why it is there"
+
+
+def test_who_takes_no_step_declares_no_learning_rate() -> None:
+    (learns,) = [one for one in CHECKS if one.__name__ == "learns"]
+    assert violation(learns, recipe(takes_no_step, lr=0.0)) is None
 
 
 def test_a_violation_is_wrong_usage() -> None:
