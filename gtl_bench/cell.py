@@ -1,6 +1,6 @@
 """A cell: benchmark × strategy × seed, the unit of running, caching and resuming.
 
-`compute` is what a worker does. It keeps recipes and scenarios in memory from cell to cell.
+`compute` is what a worker does. It keeps recipes and experiments in memory from cell to cell.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from gtl_bench.errors import GTLBenchError, RunError, UsageError
 from gtl_bench.rng import Rng, derived_seed
 
 if TYPE_CHECKING:
+    from gtl_bench.experiment import Experiment
     from gtl_bench.recipes import RecipeFile, Registry
-    from gtl_bench.scenario import Scenario
     from gtl_bench.source import Cache
 
 
@@ -120,30 +120,37 @@ def default_cache_folder() -> Path:
 
 
 def _records(cell: Cell, cache: Cache) -> bytes:
-    from gtl_bench.checks import OutputSize
+    import torch
+
+    from gtl_bench.experiment import Trial
     from gtl_bench.records import to_parquet
+    from gtl_bench.scenario import SourceTask
     from gtl_bench.source import Source
-    from gtl_bench.stream import learn
 
     _check_environment(cell)
     rng = Rng(cell.seed)
-    scenario = _scenario(
+    experiment = _experiment(
         cell.benchmark,
         tuple(sorted(cell.benchmark_settings.items())),
         cell.seed,
         cell.recipe_files,
         cell.data_folder,
     )
-    source = Source(scenario, rng, key=cell.scenario_key, cache=cache, device=cell.device)
-    model = source.model
-    course = learn(
-        scenario,
-        model,
-        [*_plugins(cell, source), OutputSize(model, scenario.test, cell.strategy)],
-        cell.strategy_settings,
-        rng,
-        cell.device,
-        cell.every_step,
+
+    def source(task: SourceTask, name: str = "") -> Source:
+        key = f"{cell.scenario_key} {name}" if name else cell.scenario_key
+        return Source(task, rng, key=key, cache=cache, device=cell.device)
+
+    measured = experiment.take(
+        Trial(
+            strategy=cell.strategy,
+            settings=cell.strategy_settings,
+            plugins=lambda source: _plugins(cell, source),
+            source=source,
+            rng=rng,
+            device=torch.device(cell.device),
+            every_step=cell.every_step,
+        )
     )
     metadata = {
         "key": cell.key,
@@ -153,11 +160,13 @@ def _records(cell: Cell, cache: Cache) -> bytes:
         "strategy_settings": dict(cell.strategy_settings),
         "seed": cell.seed,
         "device": cell.device,
-        "experiences": scenario.names,
-        "boundaries": scenario.boundaries,
-        "chance": 1 / scenario.n_classes,
+        "kind": experiment.kind,
+        "experiences": measured.experiences,
+        "boundaries": measured.boundaries,
+        "chance": measured.chance,
+        **({"more": dict(measured.more)} if measured.more else {}),
     }
-    return to_parquet(cell.title, cell.strategy, cell.seed, course, scenario, metadata)
+    return to_parquet(cell.title, cell.strategy, cell.seed, measured.series, metadata)
 
 
 def _plugins(cell: Cell, source: Any) -> list[Any]:
@@ -214,33 +223,37 @@ def _registry(files: tuple[RecipeFile, ...]) -> Registry:
 
 
 @functools.lru_cache(maxsize=8)
-def _scenario(
+def _experiment(
     name: str,
     settings: tuple[tuple[str, Any], ...],
     seed: int,
     files: tuple[RecipeFile, ...],
     data_folder: Path | None,
-) -> Scenario:
+) -> Experiment:
     """The benchmark as this seed draws it.
 
     Raises:
         UsageError: if its function raises, for parameters out of range say.
     """
+    from gtl_bench.experiment import Experiment, SingleExamples
     from gtl_bench.recipes import one_line
     from gtl_bench.scenario import Scenario
 
     recipe = _registry(files).benchmark(name)
     try:
-        scenario = recipe.build(_data(data_folder), Rng(seed), **dict(settings))
+        built = recipe.build(_data(data_folder), Rng(seed), **dict(settings))
     except GTLBenchError:
         raise
     except Exception as error:
         raise UsageError(f"benchmark {name!r} can't be built: {one_line(error)}") from error
-    if not isinstance(scenario, Scenario):
+    if isinstance(built, Scenario):
+        return SingleExamples(built)
+    if not isinstance(built, Experiment):
         raise UsageError(
-            f"benchmark {name!r} returns {type(scenario).__name__}: it must return a Scenario."
+            f"benchmark {name!r} returns {type(built).__name__}: it must return a Scenario or an "
+            "Experiment."
         )
-    return scenario
+    return built
 
 
 @functools.lru_cache(maxsize=1)

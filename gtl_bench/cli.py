@@ -517,6 +517,8 @@ def _show_table(shown: PrintedTable) -> None:
 
 def _show_verdict(judged: Verdict) -> None:
     """The headline, the sentences, and the rule that they follow."""
+    if judged.claim:
+        typer.secho(judged.claim, bold=True)
     typer.secho(judged.headline, bold=True)
     typer.echo(judged.caption)
     for text in (*(f"- {sentence}" for sentence in judged.sentences), *judged.notes):

@@ -20,6 +20,8 @@ NUMERIC_MODULES = (
     "cell",
     "compose",
     "data",
+    "experiment",
+    "finetuning",
     "gtl",
     "heads",
     "learner",

@@ -9,8 +9,8 @@ the optimizer before each experience.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from avalanche.benchmarks.scenarios import DatasetExperience
@@ -18,6 +18,9 @@ from avalanche.core import BasePlugin, SupervisedPlugin
 from avalanche.models import DynamicModule
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
+
+#: The loss of outputs and labels.
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Minibatches:
@@ -64,6 +67,7 @@ class Learner(SupervisedTemplate):
         generator: the order of the examples within an epoch; unused where an experience fits into
             one mini-batch.
         device: where model and mini-batches live.
+        criterion: the loss of outputs and labels; cross-entropy if None.
     """
 
     def __init__(
@@ -76,12 +80,14 @@ class Learner(SupervisedTemplate):
         batch_size: int = 1,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
+        criterion: Criterion | None = None,
     ) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="No loggers specified")
             super().__init__(
                 model=model,
                 optimizer=optimizer,
+                criterion=criterion or nn.CrossEntropyLoss(),
                 train_epochs=epochs,
                 train_mb_size=batch_size,
                 plugins=list(plugins),

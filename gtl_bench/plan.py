@@ -175,10 +175,11 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
     """
     if not 1 <= request.seeds <= TUNING_SEEDS:
         raise UsageError(f"--seeds {request.seeds}: it must lie between 1 and {TUNING_SEEDS}.")
-    strategies, files, broken = choose_strategies(request.strategies, registry)
+    asked = registry.benchmark(request.benchmark)
+    strategies, files, broken = choose_strategies(request.strategies, registry, asked)
     settings = _settings(request.settings, [recipe.name for recipe in strategies])
     setup = set_up(
-        registry.benchmark(request.benchmark),
+        asked,
         registry,
         data,
         settings=settings.get("benchmark", {}),
@@ -300,13 +301,16 @@ def _key(parts: Any) -> str:
 
 
 def choose_strategies(
-    names: Sequence[str], registry: Registry
+    names: Sequence[str], registry: Registry, benchmark: BenchmarkRecipe | None = None
 ) -> tuple[tuple[StrategyRecipe, ...], tuple[RecipeFile, ...], tuple[Broken, ...]]:
-    """The strategies asked for; the user's own files; those of them that don't load."""
+    """The strategies asked for; the user's own files; those of them that don't load.
+
+    On a benchmark that has defaults of its own, the strategies have these.
+    """
     chosen: dict[str, StrategyRecipe] = {}
     files: list[RecipeFile] = []
     broken: list[Broken] = []
-    for name in names or DEFAULT_STRATEGIES:
+    for name in names or (benchmark and benchmark.strategies) or DEFAULT_STRATEGIES:
         if name.endswith(".py"):
             try:
                 file = RecipeFile.read(Path(name))
@@ -325,7 +329,10 @@ def choose_strategies(
             chosen[name] = registry.strategy(name)
     if not chosen:
         raise UsageError(broken[0].reason if broken else "no strategy to run.")
-    return tuple(chosen.values()), tuple(files), tuple(broken)
+    strategies = tuple(chosen.values())
+    if benchmark is not None:
+        strategies = tuple(benchmark.adapted(recipe) for recipe in strategies)
+    return strategies, tuple(files), tuple(broken)
 
 
 def _settings(texts: Iterable[str], strategies: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -109,10 +109,12 @@ class StrategyRecipe(Recipe):
     Attributes:
         search: hyperparameter -> range that an equal-budget search explores.
         control: it exists to rule out an explanation, and is drawn as a reference.
+        pinned: hyperparameters whose defaults make it what it is; no benchmark gives others.
     """
 
     search: Mapping[str, Space] = field(default_factory=dict)
     control: bool = False
+    pinned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,21 @@ class BenchmarkRecipe(Recipe):
     Attributes:
         data: names of the data sets it reads (see `gtl_bench.data`).
         stand_in: the benchmark that takes its place where that data can't be had.
+        strategies: what a run that names none compares; those of every stream if empty.
+        given: hyperparameter -> value that takes the place of the default of every strategy that
+            has it and doesn't pin it.
     """
 
     data: tuple[str, ...] = ()
     stand_in: str | None = None
+    strategies: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def adapted(self, recipe: StrategyRecipe) -> StrategyRecipe:
+        """A strategy with the defaults that hold on this benchmark."""
+        given = {key: value for key, value in self.given.items() if key not in recipe.pinned}
+        defaults = {key: given.get(key, value) for key, value in recipe.defaults.items()}
+        return dataclasses.replace(recipe, defaults=defaults)
 
 
 def strategy(
@@ -162,6 +175,7 @@ def strategy(
             file=_file_of(build),
             search=search or {},
             control=control,
+            pinned=frozenset(learner),
         )
         return build
 
@@ -174,12 +188,15 @@ def benchmark(
     label: str | None = None,
     data: tuple[str, ...] = (),
     stand_in: str | None = None,
+    strategies: tuple[str, ...] = (),
+    given: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a benchmark.
 
     The function takes the data folder (`gtl_bench.data.DataFolder`), the cell's named generators
     (`gtl_bench.rng.Rng`) and its own parameters, each with a default, and returns a
-    `gtl_bench.scenario.Scenario`.
+    `gtl_bench.scenario.Scenario`, or a `gtl_bench.experiment.Experiment` where it is no stream of
+    single examples. The other arguments are as in `BenchmarkRecipe`.
 
     Raises:
         UsageError: for a name or a parameter that can't be used.
@@ -194,6 +211,8 @@ def benchmark(
             file=_file_of(build),
             data=data,
             stand_in=stand_in,
+            strategies=strategies,
+            given=given or {},
         )
         return build
 

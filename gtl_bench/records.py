@@ -1,6 +1,7 @@
 """Records: the tidy rows that a cell leaves.
 
-Columns: benchmark, strategy, seed, step, metric, experience, value. The metrics are
+Columns: benchmark, strategy, seed, step, metric, experience, value. The metrics of other
+experiments are told in `gtl_bench.report.kinds`; those of a stream of single examples are
 
 - `accuracy`: share of the test images classified right after `step`, over all of them
   (experience −1) and over those that show the classes of each experience (0, 1, …);
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ ALL = -1
 #: The key of gtl-bench's own entry in a Parquet file's metadata.
 METADATA_KEY = b"gtl_bench"
 
+#: Rows that share metric and experience: (metric, experience, steps, values).
 Series = tuple[str, int, NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -87,8 +89,7 @@ def to_parquet(
     benchmark: str,
     strategy: str,
     seed: int,
-    course: Course,
-    scenario: Scenario,
+    parts: Sequence[Series],
     metadata: Mapping[str, Any],
 ) -> bytes:
     """A cell's records as the bytes of a Parquet file; the same records give the same bytes.
@@ -97,11 +98,9 @@ def to_parquet(
         benchmark: the benchmark's title.
         strategy: the strategy's name.
         seed: the cell's seed.
-        course: what the learner knew after each step.
-        scenario: what it learned from.
+        parts: the rows, metric by metric.
         metadata: kept as JSON in the file's metadata.
     """
-    parts = list(series(course, scenario))
     lengths = [len(steps) for _, _, steps, _ in parts]
     rows = sum(lengths)
     table = pa.table(

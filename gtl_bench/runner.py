@@ -246,6 +246,8 @@ def manifest(
         "each_tuned": plan.each_tuned,
         "seeds": request.seeds,
         "device": setup.device,
+        "kind": about.get("kind", "stream"),
+        "more": about.get("more", {}),
         "experiences": about.get("experiences", []),
         "boundaries": about.get("boundaries", []),
         "chance": about.get("chance"),

@@ -6,15 +6,18 @@ The functions below are what benchmark recipes are put together from.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gtl_bench.rng import Rng
+
+if TYPE_CHECKING:
+    from gtl_bench.gtl import Guide
 
 
 class Examples(NamedTuple):
@@ -45,8 +48,60 @@ class Pretraining:
     batch_size: int = 32
 
 
+class SourceTask:
+    """What a base is made from, and how scouts are sent from it.
+
+    Attributes:
+        model: the network with its initial weights, before the source phase.
+        source: the source task's examples.
+        pretraining: how the base learns them.
+        replaced: beginnings of the names of parameters that the target task puts others in place
+            of, such as "head.": guides leave them out.
+    """
+
+    model: nn.Module
+    source: Examples
+    pretraining: Pretraining
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that the model tells apart."""
+        return int(self.source.y.max()) + 1
+
+    def scouts(
+        self, base: nn.Module, generator: torch.Generator, **settings: Any
+    ) -> dict[str, Tensor]:
+        """How far scouts moved each parameter: each learns a few classes of the source task.
+
+        Args:
+            base: where they start from.
+            generator: where all that is random comes from.
+            settings: as for `gtl_bench.gtl.scout`.
+        """
+        from gtl_bench.gtl import scout
+
+        return dict(scout(base, self.source, generator=generator, **settings).values)
+
+    def guide(self, values: Mapping[str, Tensor]) -> Guide:
+        """The raw guide of what scouts found."""
+        from gtl_bench.gtl import Guide
+
+        return Guide({n: v for n, v in values.items() if not n.startswith(self.replaced)})
+
+
 @dataclass(frozen=True)
-class Scenario:
+class Task(SourceTask):
+    """A source task on its own, for an experiment that is no stream (see `SourceTask`)."""
+
+    model: nn.Module
+    source: Examples
+    pretraining: Pretraining = Pretraining()
+    replaced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario(SourceTask):
     """A benchmark as one seed draws it.
 
     Attributes:

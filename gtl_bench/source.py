@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from avalanche.core import BasePlugin
@@ -25,7 +25,10 @@ from gtl_bench.errors import RunError
 from gtl_bench.files import clear_leftovers, set_aside, unwritable, write_atomically
 from gtl_bench.learner import Learner, experience_of
 from gtl_bench.rng import Rng
-from gtl_bench.scenario import Examples, Scenario
+from gtl_bench.scenario import SourceTask
+
+if TYPE_CHECKING:
+    from gtl_bench.gtl import Guide
 
 #: What a strategy returns: Avalanche plugins, in the order in which their hooks are called.
 Plugins = list[BasePlugin[Any]]
@@ -102,9 +105,9 @@ class Source:
     """The source phase as a strategy sees it.
 
     Args:
-        scenario: the benchmark as this seed draws it.
+        task: what the base is made from.
         rng: the cell's named generators.
-        key: a key of everything that shapes the scenario; empty for no caching.
+        key: a key of everything that shapes the task; empty for no caching.
         cache: where bases and guides are kept.
         device: where models are trained.
 
@@ -115,18 +118,18 @@ class Source:
 
     def __init__(
         self,
-        scenario: Scenario,
+        task: SourceTask,
         rng: Rng,
         *,
         key: str = "",
         cache: Cache | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.examples: Examples = scenario.source
-        self.n_classes = scenario.n_classes
+        self.examples = task.source
+        self.n_classes = task.n_classes
         self.rng = rng
         self.device = torch.device(device)
-        self._scenario = scenario
+        self._task = task
         self._key = key
         self._cache = cache
         self._weights = self.cached("base", {}, lambda: self._pretrained().state_dict())
@@ -134,7 +137,7 @@ class Source:
     @property
     def model(self) -> nn.Module:
         """A copy of the pretrained base, in training mode."""
-        model = copy.deepcopy(self._scenario.model)
+        model = copy.deepcopy(self._task.model)
         model.load_state_dict(self._weights)
         return model.to(self.device)
 
@@ -153,6 +156,19 @@ class Source:
         text = json.dumps([self._key, name, settings], sort_keys=True)
         key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
         return self._cache.get(key, compute)
+
+    def scouts(self, **settings: Any) -> Guide:
+        """The raw guide of scouts sent from this base, computed once.
+
+        Args:
+            settings: as for `gtl_bench.gtl.scout`.
+        """
+        values = self.cached(
+            "scouts",
+            settings,
+            lambda: self._task.scouts(self.model, self.rng("scouts"), **settings),
+        )
+        return self._task.guide(values)
 
     def replay(self, *plugins: BasePlugin[Any]) -> None:
         """Repeat the source phase with plugins attached, so that they learn what is to be kept.
@@ -173,8 +189,8 @@ class Source:
                 )
 
     def _pretrained(self, *plugins: BasePlugin[Any]) -> nn.Module:
-        settings = self._scenario.pretraining
-        model = copy.deepcopy(self._scenario.model).to(self.device)
+        settings = self._task.pretraining
+        model = copy.deepcopy(self._task.model).to(self.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
         learner = Learner(
             model=model,

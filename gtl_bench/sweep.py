@@ -105,7 +105,8 @@ def plan_sweep(
             hyperparameter over numbers.
         DataError: if the data can't be had.
     """
-    recipes, files, broken = choose_strategies(strategies, registry)
+    asked = registry.benchmark(benchmark)
+    recipes, files, broken = choose_strategies(strategies, registry, asked)
     if broken:
         raise UsageError(broken[0].reason)
     spaces = [recipe.search[key] for recipe in recipes if key in recipe.search]
@@ -117,7 +118,7 @@ def plan_sweep(
             f"{', '.join(known) or 'nothing'}."
         )
     setup = set_up(
-        registry.benchmark(benchmark),
+        asked,
         registry,
         data,
         settings=dict(_setting(text) for text in settings),

@@ -82,10 +82,10 @@ def plan_search(
         UsageError: for unknown names.
         DataError: if the data can't be had.
     """
-    recipes, files, broken = choose_strategies(strategies, registry)
+    asked = registry.benchmark(benchmark)
+    recipes, files, broken = choose_strategies(strategies, registry, asked)
     if broken:
         raise UsageError(broken[0].reason)
-    asked = registry.benchmark(benchmark)
     if "split" not in asked.defaults:
         raise UsageError(f"{benchmark} sets no images apart for tuning (it has no `split`).")
     setup = set_up(

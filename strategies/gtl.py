@@ -11,7 +11,7 @@ keeps one property of the guide and gives up the others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gtl_bench import Log, strategy
 
@@ -47,23 +47,17 @@ def guided(
         temperature: Temperature = "room",
         apply: Apply = "update",
     ) -> Plugins:
-        from gtl_bench.gtl import GTLPlugin, Guide, scout
+        from gtl_bench.gtl import GTLPlugin
 
-        scouting: dict[str, Any] = {
-            "n_scouts": n_scouts,
-            "n_classes": n_classes,
-            "epochs": scout_epochs,
-            "lr": scout_lr,
-            "batch_size": scout_batch_size,
-            "measure": measure,
-            "absent": absent,
-        }
-
-        def send_scouts() -> dict[str, torch.Tensor]:
-            generator = source.rng("scouts")
-            return scout(source.model, source.examples, generator=generator, **scouting).values
-
-        raw = Guide(source.cached("scouts", scouting, send_scouts))
+        raw = source.scouts(
+            n_scouts=n_scouts,
+            n_classes=n_classes,
+            epochs=scout_epochs,
+            lr=scout_lr,
+            batch_size=scout_batch_size,
+            measure=measure,
+            absent=absent,
+        )
         guide = raw.focused(focus, scope=scope).tempered(temperature)
         return [GTLPlugin(control(guide, source.rng("control")), apply=apply)]
 

@@ -65,7 +65,7 @@ def test_series_by_hand(course: Course, scenario: Scenario) -> None:
 
 
 def test_parquet_is_tidy_and_the_same_every_time(course: Course, scenario: Scenario) -> None:
-    arguments = ("a title", "naive", 4, course, scenario, {"key": "k"})
+    arguments = ("a title", "naive", 4, list(series(course, scenario)), {"key": "k"})
     content = to_parquet(*arguments)
     assert content == to_parquet(*arguments)
     table = pq.read_table(io.BytesIO(content))

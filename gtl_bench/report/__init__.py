@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from gtl_bench import metrics
 from gtl_bench.errors import DataError
 from gtl_bench.report.info import DEFAULT_FOCUS, PRINT, Layout, RunInfo, StrategyInfo
 from gtl_bench.report.writing import Writer, replace_file, write_csv, write_text
@@ -49,7 +48,7 @@ def write_report(
         DataError: the records are empty, incomplete, or not of this run.
         UsageError: the folder can't be written to.
     """
-    scalars = metrics.scalars(records, info.boundaries)
+    scalars = info.reported.scalars(records, info)
     unknown = set(scalars.index.get_level_values("strategy")) - {s.name for s in info.strategies}
     if unknown:
         raise DataError(
@@ -70,10 +69,9 @@ def _figures(
     records: pd.DataFrame, info: RunInfo, formats: Sequence[str], layout: Layout
 ) -> Iterator[tuple[str, Writer]]:
     """The name of each figure's file, and what writes it."""
-    from gtl_bench.report import figures
     from gtl_bench.report.sheet import save
 
-    for draw in figures.of_run(info):
+    for draw in info.reported.figures(info):
         figure = draw(records, info, layout)
         for file_format in formats:
             write = partial(save, figure, file_format=file_format)
@@ -88,8 +86,9 @@ def _tables(
     from gtl_bench.report.verdict import judge, to_text
 
     yield "tables/cells.csv", partial(write_csv, scalars)
-    matrix = tables.accuracy_matrix(records, info).set_index("strategy")
-    yield "tables/accuracy_matrix.csv", partial(write_csv, matrix)
+    if info.kind == "stream":
+        matrix = tables.accuracy_matrix(records, info).set_index("strategy")
+        yield "tables/accuracy_matrix.csv", partial(write_csv, matrix)
     if info.comparable(focus):
         text = to_text(judge(scalars, records, info, focus))
         yield "tables/verdict.md", partial(write_text, text)

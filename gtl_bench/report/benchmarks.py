@@ -1,4 +1,4 @@
-"""The figure of several runs: final accuracy on each benchmark, and mean ranks over them."""
+"""The figure of several runs: the score on each benchmark, and mean ranks over them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from gtl_bench.report.info import Layout, StrategyInfo
 from gtl_bench.report.run import Run
-from gtl_bench.report.several import Comparison, Ranks, finals
+from gtl_bench.report.several import Comparison, Ranks, finals, measured
 from gtl_bench.report.sheet import (
     EDGE,
     GAP,
@@ -28,7 +28,7 @@ from gtl_bench.stats import Interval, mean_interval
 
 
 def benchmarks(compared: Comparison, layout: Layout) -> Sheet:
-    """Final accuracy on each benchmark, a panel each, and the mean ranks over them.
+    """The score on each benchmark, a panel each, and the mean ranks over them.
 
     A row a strategy: mean and 95 % interval over seeds. In the panel of ranks, a line as long as
     the critical difference begins at the best one, and what it reaches is not told from it.
@@ -53,7 +53,7 @@ def _benchmarks(compared: Comparison, layout: Layout) -> Sheet:
     text = f"In percent, mean and 95 % interval over seeds; {'; '.join(regimes)}"
     if ranks:
         text += f"; line among the ranks: the critical difference, {ranks.critical:.2f}"
-    title = f"Final accuracy in {len(compared.runs)} runs"
+    title = f"{measured(compared).partition(' (')[0]} in {len(compared.runs)} runs"
     sheet = headed(title, text, layout, body)
     corner = (left, EDGE + ticks)
     axes = grid(sheet, len(names), across, corner, (width, height), GAP, above + ticks)

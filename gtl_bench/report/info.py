@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gtl_bench.report.kinds import Kind
 
 FORMATS = ("pdf", "svg", "png", "pgf")  # of figures; png has 300 dots an inch
 Column = Literal["single", "double"]  # how many columns of a page a figure spans
@@ -63,12 +66,15 @@ class RunInfo:
     Attributes:
         title: the benchmark, as every title and caption shows it; a stand-in is named here.
         experiences: E names, such as "0/1".
-        boundaries: E numbers, the examples seen when each experience ends; the last one is T.
+        boundaries: E numbers, the step at which each experience ends (in a stream, the examples
+            seen by then); the last one is T.
         strategies: in the order in which they are shown.
         seeds: the number of seeds asked for.
         chance: the accuracy of guessing, 0 to 1.
         regime: how hyperparameters were set, such as "default settings".
         each_tuned: every strategy that searches hyperparameters has its own from a search.
+        kind: of the experiment (`gtl_bench.report.kinds`).
+        more: what reports of this kind need to know beside.
     """
 
     title: str
@@ -79,6 +85,15 @@ class RunInfo:
     chance: float
     regime: str
     each_tuned: bool = True
+    kind: str = "stream"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reported(self) -> Kind:
+        """How experiments of this kind are reported."""
+        from gtl_bench.report.kinds import kind_of
+
+        return kind_of(self.kind)
 
     def __post_init__(self) -> None:
         if not self.boundaries or len(self.experiences) != len(self.boundaries):

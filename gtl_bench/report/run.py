@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from gtl_bench import metrics
 from gtl_bench.errors import RunError, UsageError
-from gtl_bench.report import figures, tables, write_report
+from gtl_bench.report import tables, write_report
 from gtl_bench.report.info import DEFAULT_FOCUS, FORMATS, PRINT, Layout, RunInfo, StrategyInfo
 from gtl_bench.report.page import page, plot
 from gtl_bench.report.provenance import provenance
@@ -33,7 +32,7 @@ class Run:
         manifest: what its folder says of it.
         info: what a report says of it.
         records: tidy records, with the columns of `metrics.RECORD_COLUMNS`.
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of its kind's metrics.
     """
 
     manifest: Mapping[str, Any]
@@ -65,8 +64,10 @@ def load_run(folder: RunFolder) -> Run:
         chance=manifest["chance"],
         regime=manifest["regime"],
         each_tuned=manifest["each_tuned"],
+        kind=manifest.get("kind", "stream"),
+        more=manifest.get("more", {}),
     )
-    return Run(manifest, info, records, metrics.scalars(records, info.boundaries))
+    return Run(manifest, info, records, info.reported.scalars(records, info))
 
 
 def judge_run(folder: RunFolder, focus: str = DEFAULT_FOCUS) -> Verdict:
@@ -140,9 +141,10 @@ def report_run(
 def page_of_run(run: Run, judged: Verdict | None, focus: str) -> str:
     """The page of a single run."""
     shown = tables.of_run(run.scalars, run.records, run.info, focus)
+    reported = run.info.reported
     plots = [
-        plot(draw(run.records, run.info), draw.__name__, *PLOTS[draw.__name__])
-        for draw in figures.of_run(run.info)
+        plot(draw(run.records, run.info), draw.__name__, *reported.plots[draw.__name__])
+        for draw in reported.figures(run.info)
     ]
     return page(
         run.info.title,
@@ -155,21 +157,6 @@ def page_of_run(run: Run, judged: Verdict | None, focus: str) -> str:
         shown=[table for _, table in shown],
         runs=[provenance(run.manifest)],
     )
-
-
-#: What figures show, and along what.
-PLOTS = {
-    "accuracy": ("Accuracy on the whole test set along the stream.", "Examples seen"),
-    "retention": (
-        "The share of the stream's examples that are still classified right, by their age.",
-        "Age (examples)",
-    ),
-    "forgetting": (
-        "Accuracy on each experience's test images along the stream.",
-        "Examples seen",
-    ),
-    "accuracy_matrix": ("Accuracy on each experience after each experience.", "Tested on"),
-}
 
 
 def stand_in_warnings(manifests: Sequence[Mapping[str, Any]]) -> list[str]:

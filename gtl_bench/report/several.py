@@ -1,4 +1,4 @@
-"""Several runs in one report: final accuracy on each benchmark, and ranks over all of them."""
+"""Several runs in one report: the score on each benchmark, and ranks over all of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from gtl_bench.report.run import Run, load_run
 from gtl_bench.report.tables import NOTHING, UPPER_LINE, Table
 from gtl_bench.store import RunFolder
 
-METRIC = "final_accuracy"
-
 
 @dataclass(frozen=True)
 class Ranks:
-    """Strategies ranked over benchmarks by mean final accuracy; 1 is the best.
+    """Strategies ranked over benchmarks by mean score; 1 is the best.
 
     Attributes:
         mean: strategy -> mean rank, of those that every run has.
@@ -78,7 +76,8 @@ def _titles(runs: Sequence[Run], folders: Sequence[RunFolder]) -> list[str]:
 
 
 def _ranks(runs: Sequence[Run], names: Sequence[str]) -> Ranks | None:
-    means = pd.DataFrame([run.scalars[METRIC].groupby("strategy").mean() for run in runs])
+    scores = [run.scalars[run.info.reported.score] for run in runs]
+    means = pd.DataFrame([score.groupby("strategy").mean() for score in scores])
     shared = [name for name in names if name in means and means[name].notna().all()]
     ranked = [name for name in shared if name != UPPER_LINE]
     different = len({run.info.title for run in runs}) == len(runs)
@@ -99,9 +98,9 @@ def summary(compared: Comparison) -> pd.DataFrame:
 
 
 def summary_table(compared: Comparison) -> Table:
-    """Strategies × benchmarks: final accuracy, and the mean rank over them."""
+    """Strategies × benchmarks: the score, and the mean rank over them."""
     runs, ranks = compared.runs, compared.ranks
-    best = [tables.leaders(run.scalars, run.info, METRIC) for run in runs.values()]
+    best = [tables.leaders(run.scalars, run.info, run.info.reported.score) for run in runs.values()]
     rows, bold = [], set()
     for line, strategy in enumerate(compared.strategies):
         texts = [strategy.label]
@@ -126,7 +125,7 @@ def summary_table(compared: Comparison) -> Table:
     bold_notes = tables.bold_notes(best, compared.strategies, most)
     return Table(
         name="benchmarks",
-        caption="Final accuracy in percent, mean ± 95 % interval (Student's t) over seeds. "
+        caption=f"{measured(compared)} in percent, mean ± 95 % interval (Student's t) over seeds. "
         f"{seeds}.",
         header=("Strategy", *runs, *(["Mean rank ↓"] if ranks else [])),
         rows=tuple(rows),
@@ -136,13 +135,24 @@ def summary_table(compared: Comparison) -> Table:
     )
 
 
+def measured(compared: Comparison) -> str:
+    """What the runs' scores are: one name where they have one, or a list of them by run."""
+    labels = {
+        title: run.info.reported.metrics[run.info.reported.score].label
+        for title, run in compared.runs.items()
+    }
+    if len(set(labels.values())) == 1:
+        return next(iter(labels.values()))
+    return "Score (" + ", ".join(f"{t}: {text.lower()}" for t, text in labels.items()) + ")"
+
+
 def _counts(run: Run) -> Counter[str]:
     return Counter(run.scalars.index.get_level_values("strategy"))
 
 
 def finals(run: Run, name: str) -> stats.Array:
-    """A strategy's final accuracies in a run, (seeds,), 0 to 1; empty where it is not in it."""
-    final = run.scalars[METRIC]
+    """A strategy's scores in a run, (seeds,), 0 to 1; empty where it is not in it."""
+    final = run.scalars[run.info.reported.score]
     return final[final.index.get_level_values("strategy") == name].to_numpy()
 
 

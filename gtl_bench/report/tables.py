@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from gtl_bench import metrics, stats
-from gtl_bench.metrics import SCALARS, Metric
+from gtl_bench.metrics import Metric
 from gtl_bench.report.html import render
 from gtl_bench.report.info import RunInfo, StrategyInfo
 from gtl_bench.report.latex import escaped
 
 HALF_LIFE = "retention_half_life"
 # Where experiences have equally many test images, average accuracy is final accuracy once more.
-PRINTED = tuple(name for name in SCALARS if name != "average_accuracy")
+UNPRINTED = ("average_accuracy",)
 NOTHING = "–"
 UPPER_LINE = "joint"  # keeps every example and trains on all of them again: no peer of the others
 
@@ -56,7 +56,7 @@ def of_run(
     """The tables of a run, in numbers and as text.
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         records: the records that they are of.
         info: the run.
         focus: the strategy that others are compared with; without it in the run, or nothing beside
@@ -73,7 +73,7 @@ def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
     """Each strategy in numbers.
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         info: the run.
 
     Returns:
@@ -91,7 +91,7 @@ def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
             "control": strategy.control,
             "seeds": len(cells),
         }
-        for name in SCALARS:
+        for name in info.reported.metrics:
             values = cells[name].to_numpy() if len(cells) else np.array([np.nan])
             if name == HALF_LIFE:
                 row[f"{name}_median"] = np.median(values)
@@ -105,15 +105,15 @@ def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 
 
 def differences(
-    scalars: pd.DataFrame, info: RunInfo, focus: str, metric: str = "final_accuracy"
+    scalars: pd.DataFrame, info: RunInfo, focus: str, metric: str | None = None
 ) -> pd.DataFrame:
     """One strategy against each other one, paired by seed.
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         info: the run; it includes the focus.
         focus: name of the strategy that the others are subtracted from.
-        metric: a name in `metrics.SCALARS`, other than the half-life.
+        metric: a metric of the run's kind, other than the half-life; its score if None.
 
     Returns:
         A row for each other strategy of `info`, in its order, indexed by name, with the columns
@@ -122,8 +122,9 @@ def differences(
         over the rows; probability_of_improvement: share of pairs in which the focus is better. NaN
         where there are too few pairs.
     """
+    metric = metric or info.reported.score
     table = scalars[metric].unstack("strategy")
-    better = 1 if SCALARS[metric].higher_is_better else -1
+    better = 1 if info.reported.metrics[metric].higher_is_better else -1
     rows = []
     for strategy in info.strategies:
         if strategy.name == focus:
@@ -204,7 +205,7 @@ def leaders(scalars: pd.DataFrame, info: RunInfo, metric: str) -> Leaders:
     keeps every example, takes no part.
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         info: the run.
         metric: a name in `metrics.SCALARS`, other than the half-life.
     """
@@ -213,7 +214,7 @@ def leaders(scalars: pd.DataFrame, info: RunInfo, metric: str) -> Leaders:
     means = scalars[metric].groupby("strategy").mean().reindex(names).dropna()
     if len(means) < 2:
         return Leaders(frozenset(), False)
-    best = str(means.idxmax() if SCALARS[metric].higher_is_better else means.idxmin())
+    best = str(means.idxmax() if info.reported.metrics[metric].higher_is_better else means.idxmin())
     equal = {str(name) for name in means.index[np.isclose(means, means[best], rtol=0, atol=1e-12)]}
     rows = differences(scalars, replace(info, strategies=entered), best, metric)
     family = int(rows["p"].notna().sum())
@@ -232,20 +233,29 @@ def told_apart(row: pd.Series) -> bool:
 
 
 def summary_table(
-    scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, names: Iterable[str] = PRINTED
+    scalars: pd.DataFrame,
+    records: pd.DataFrame,
+    info: RunInfo,
+    names: Iterable[str] | None = None,
 ) -> Table:
     """`summary` as a table; metrics that no strategy has are left out.
 
     The best of each column are bold (`leaders`).
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         records: the records that they are of, for what is said in the notes.
         info: the run.
-        names: metrics in `metrics.SCALARS` to show, in this order.
+        names: metrics to show, out of those of the run's kind; all but `UNPRINTED` if None.
     """
     numbers = summary(scalars, info)
-    shown = [SCALARS[name] for name in names if numbers[_main_column(name)].notna().any()]
+    known = info.reported.metrics
+    asked = known if names is None else [name for name in names if name in known]
+    shown = [
+        known[name]
+        for name in asked
+        if name not in UNPRINTED and numbers[_main_column(name)].notna().any()
+    ]
     longest = metrics.oldest_age(info.boundaries[-1])
     rows = [
         (str(row["label"]), *(_summary_text(row, metric, longest) for metric in shown))
@@ -275,8 +285,7 @@ def summary_table(
             f"Half-life: median (range) over seeds; {longest}+: not reached at the ages up to "
             f"{longest}, to which at least a quarter of the stream's examples grow.",
         )
-    if len(info.experiences) == 1:
-        notes.append("With a single experience there is no forgetting and no backward transfer.")
+    notes += info.reported.notes(info)
     return Table(
         name="summary",
         caption=f"{info.title}, {info.regime}: {spread} {seeds}. "
@@ -294,7 +303,7 @@ def differences_table(
     records: pd.DataFrame,
     info: RunInfo,
     focus: str,
-    metric: str = "final_accuracy",
+    metric: str | None = None,
 ) -> Table:
     """`differences` as a table.
 
@@ -303,8 +312,9 @@ def differences_table(
         records: the records that they are of, for what is said in the notes.
         info: the run.
         focus: name of the strategy that the others are subtracted from.
-        metric: a metric whose unit is percent.
+        metric: a metric whose unit is percent; the score of the run's kind if None.
     """
+    measured = info.reported.metrics[metric or info.reported.score]
     label = info.label(focus)
     family = int(numbers["p"].notna().sum())
     most = int(numbers["pairs"].max())
@@ -321,7 +331,7 @@ def differences_table(
         for _, row in numbers.iterrows()
     )
     caption = (
-        f"{info.title}, {info.regime}: {SCALARS[metric].label.lower()} of {label} less that of "
+        f"{info.title}, {info.regime}: {measured.label.lower()} of {label} less that of "
         f"each other strategy, in percentage points, paired by seed: mean ± 95 % interval "
         f"(Student's t) over {seeds}; p of Wilcoxon's signed-rank test, two-sided, after Holm's "
         f"correction over {family} comparison{'' if family == 1 else 's'}; share of seeds on which "
@@ -401,7 +411,16 @@ def _summary_text(row: pd.Series, metric: Metric, longest: int) -> str:
         text = _age(middle, longest)
         low, high = row[f"{metric.name}_min"], row[f"{metric.name}_max"]
         return text if low == high else f"{text} ({_age(low, longest)}–{_age(high, longest)})"
-    return interval(middle, row[f"{metric.name}_high"])
+    high = row[f"{metric.name}_high"]
+    if metric.unit == "%":
+        return interval(middle, high)
+    text = _figures(middle)
+    return text if np.isnan(high) else f"{text} ± {_figures(high - middle)}"
+
+
+def _figures(value: float) -> str:
+    """A number of no particular unit, with three significant figures or all of its whole part."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def interval(mean: float, high: float, sign: bool = False) -> str:
@@ -444,16 +463,17 @@ def _base_notes(records: pd.DataFrame) -> list[str]:
     parts = []
     for metric, where in (("accuracy", "the test set"), ("source_accuracy", "the source task")):
         table = metrics.curves(records, metric)
-        if not table.empty:
+        if 0 in table:
             per_seed = table[0].groupby(level="seed").mean()
             parts.append(f"{percent(per_seed.mean())} % on {where}")
-    return [f"The base, before the stream: {', '.join(parts)}."]
+    return [f"The base, before the stream: {', '.join(parts)}."] if parts else []
 
 
 def diverged_notes(records: pd.DataFrame, info: RunInfo) -> list[str]:
     """Which runs broke, and how they count."""
     steps = metrics.diverged(records)
-    runs = Counter(metrics.curves(records, "accuracy").index.get_level_values("strategy"))
+    cells = records[["strategy", "seed"]].drop_duplicates()
+    runs = Counter(cells["strategy"])
     notes = []
     for strategy in info.strategies:
         broken = steps[steps.index.get_level_values("strategy") == strategy.name]

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from gtl_bench.report import tables
 from gtl_bench.report.benchmarks import benchmarks
-from gtl_bench.report.figures import accuracy
 from gtl_bench.report.info import DEFAULT_FOCUS, PRINT
 from gtl_bench.report.page import page, plot
 from gtl_bench.report.provenance import provenance
-from gtl_bench.report.run import PLOTS, Options, stand_in_warnings
-from gtl_bench.report.several import Comparison, compare, summary, summary_table
+from gtl_bench.report.run import Options, stand_in_warnings
+from gtl_bench.report.several import Comparison, compare, measured, summary, summary_table
 from gtl_bench.report.sheet import save
 from gtl_bench.report.tables import Table
 from gtl_bench.report.verdict import Verdict, judge, to_text
@@ -83,15 +82,16 @@ def _page(
         plot(
             benchmarks(compared, PRINT),
             "benchmarks",
-            "Final accuracy on each benchmark, and mean ranks over them.",
-            "Final accuracy",
+            f"{measured(compared)} on each benchmark, and mean ranks over them.",
+            "Score",
         )
     ]
     shown = [table]
     for number, (title, run) in enumerate(runs.items(), start=1):
-        caption, x = PLOTS["accuracy"]
-        figure = accuracy(run.records, run.info)
-        plots.append(plot(figure, f"accuracy-{number}", f"{title}: {caption}", x))
+        draw, *_ = run.info.reported.figures(run.info)
+        caption, x = run.info.reported.plots[draw.__name__]
+        figure = draw(run.records, run.info)
+        plots.append(plot(figure, f"{draw.__name__}-{number}", f"{title}: {caption}", x))
         whole = tables.summary_table(run.scalars, run.records, run.info)
         shown.append(replace(whole, name=f"summary-{number}"))
     return page(

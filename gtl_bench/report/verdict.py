@@ -1,6 +1,7 @@
 """The verdict of a run: what it shows of one strategy, in plain sentences.
 
-The strategy judged, the focus, is compared with each other one by final accuracy, paired by seed.
+The strategy judged, the focus, is compared with each other one by its score (in a stream, final
+accuracy), paired by seed.
 
 The rule: a difference is claimed where both agree, Wilcoxon's signed-rank test, corrected after
 Holm over all of the focus's comparisons in the run (p ≤ 0.05), and the 95 % interval of the mean
@@ -88,12 +89,14 @@ class Verdict:
 
     Attributes:
         caption: of what, and how hyperparameters were set.
+        claim: what is shown of the claim that the experiment tests; empty where it tests none.
         headline: the outcome in a sentence or two.
         sentences: a sentence for each other strategy, naive fine-tuning and controls first.
         notes: the rule, and what limits it.
     """
 
     caption: str
+    claim: str
     headline: str
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
@@ -114,10 +117,10 @@ class _Comparison:
 
 
 def judge(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: str) -> Verdict:
-    """Judge a strategy of a run by its final accuracy.
+    """Judge a strategy of a run by its score, which is the final accuracy in a stream.
 
     Args:
-        scalars: a row a cell, from `metrics.scalars`.
+        scalars: a row a cell, of the run's kind.
         records: the records that they are of, for what is said in the notes.
         info: the run.
         focus: name of the strategy that is judged.
@@ -132,11 +135,13 @@ def judge(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: st
         )
     if len(names) == 1:
         raise UsageError(f"{focus!r} stands alone in this run: there is nothing to compare with.")
-    label = info.label(focus)
+    label, reported = info.label(focus), info.reported
+    measured = reported.metrics[reported.score].label
     comparisons = _compare(scalars, info, focus)
     return Verdict(
-        caption=f"{info.title}, {info.regime}: final accuracy of {label} less that of each other "
-        "strategy, in percentage points, paired by seed.",
+        caption=f"{info.title}, {info.regime}: {measured.lower()} of {label} less that of each "
+        "other strategy, in percentage points, paired by seed.",
+        claim=reported.claim(scalars, records, info) if reported.claim else "",
         headline=" ".join(_headline(comparisons, info, focus)),
         sentences=tuple(_sentence(label, c, _gain(comparisons), info) for c in comparisons),
         notes=(
@@ -150,7 +155,9 @@ def judge(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo, focus: st
 def to_text(judged: Verdict) -> str:
     """The verdict in Markdown, which reads as plain text too."""
     lines = "\n".join(f"- {sentence}" for sentence in judged.sentences)
-    return "\n\n".join([f"**{judged.headline}**", judged.caption, lines, *judged.notes]) + "\n"
+    claim = [f"**{judged.claim}**"] if judged.claim else []
+    parts = [*claim, f"**{judged.headline}**", judged.caption, lines, *judged.notes]
+    return "\n\n".join(parts) + "\n"
 
 
 def _compare(scalars: pd.DataFrame, info: RunInfo, focus: str) -> list[_Comparison]:
