@@ -457,8 +457,8 @@ def test_the_manifest_has_the_form_of_its_format(request_: Request, folder: RunF
     written = manifest(planned(request_), folder, request_, {})
     assert " ".join(sorted(written)) == (
         "benchmark benchmark_settings boundaries cells chance command commit data device "
-        "each_tuned experiences kind more platform processor python regime requested seeds stand_in_reason "
-        "strategies title versions written"
+        "each_tuned experiences kind more platform processor python regime requested seeds "
+        "stand_in_reason strategies title versions written"
     )
     folder.write_manifest(written)
     assert folder.manifest() == json.loads(json.dumps(written))
