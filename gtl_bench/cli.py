@@ -200,6 +200,14 @@ def tune(
         Path | None,
         typer.Option(help="Folder (default: results/tuning/BENCHMARK).", show_default=False),
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of tuned values to add to; other strategies' stay (default: tuned.toml in "
+            "the folder).",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataFolderOption = None,
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
 ) -> None:
@@ -236,6 +244,7 @@ def tune(
             folder=folder,
             executor=executor,
             on_progress=bar.show,
+            file=into,
         )
     typer.echo(f"tuned values are in {path}; use them with: run {benchmark} --tuned {path}")
 

@@ -46,18 +46,7 @@ class Tuned:
         if path is None and not shipped.exists():
             return cls.none()
         source = path or shipped
-        try:
-            content = tomllib.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"tuned values {source} can't be read: {reason}") from error
-        found = content.get("strategies")
-        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
-            raise UsageError(f"{source} holds no tuned values: it has no [strategies.NAME] tables.")
-        if content.get("benchmark") != benchmark.name:
-            raise UsageError(
-                f"{source} was tuned on {content.get('benchmark')!r}, not on {benchmark.name!r}."
-            )
+        found = read_tuned(source, benchmark.name)["strategies"]
         return cls("tuned by equal-budget search", found, source)
 
     def values(self, recipe: StrategyRecipe) -> dict[str, Any]:
@@ -74,3 +63,22 @@ class Tuned:
         except UsageError as error:
             raise UsageError(f"{self.file}: {error}") from error
         return {key: resolved[key] for key in texts}
+
+
+def read_tuned(file: Path, benchmark: str) -> dict[str, Any]:
+    """What a file that `tune` left says: tuned values, and how they were found.
+
+    Raises:
+        UsageError: if it can't be read, is no such file, or is of another benchmark.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"tuned values {file} can't be read: {reason}") from error
+    found = content.get("strategies")
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise UsageError(f"{file} holds no tuned values: it has no [strategies.NAME] tables.")
+    if content.get("benchmark") != benchmark:
+        raise UsageError(f"{file} was tuned on {content.get('benchmark')!r}, not on {benchmark!r}.")
+    return content

@@ -38,6 +38,7 @@ from gtl_bench.recipes import (
 from gtl_bench.rng import derived_seed
 from gtl_bench.runner import Progress, run_cells, stop_if_incomplete
 from gtl_bench.store import RunFolder, read_records
+from gtl_bench.tuned import read_tuned
 
 OBJECTIVE = "accuracy on all test images after the last example, mean over seeds"
 
@@ -111,29 +112,41 @@ def tune(
     folder: RunFolder,
     executor: Callable[[], Executor],
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    file: Path | None = None,
 ) -> Path:
     """Search the hyperparameters of each strategy and write the best of each to a TOML file.
+
+    What the file holds of other strategies is kept, if they were searched in the same way.
 
     Args:
         setup: the benchmark, from `plan_search`.
         searches: one for each strategy, likewise.
         trials: sets of hyperparameters tried for each strategy; the first is its defaults.
         seeds: seeds that each trial is averaged over.
-        folder: where trials' records and the TOML file go; prepared.
+        folder: where trials' records go; prepared.
         executor: makes an executor of cells.
         on_progress: called whenever a cell ends.
+        file: the TOML file; `tuned.toml` in the folder if None.
 
     Returns:
         The path of the TOML file.
 
     Raises:
-        UsageError: for numbers out of range.
+        UsageError: for numbers out of range, a file that can't be written, and one that holds
+            values of other strategies that were searched in another way: budgets would not be
+            equal.
         RunError: if cells fail; what was finished is kept.
         Interrupted: after SIGINT or SIGTERM; likewise.
     """
     for name, value in (("--trials", trials), ("--seeds", seeds)):
         if value < 1:
             raise UsageError(f"{name} {value}: it must be 1 or more.")
+    path = file or folder.path / "tuned.toml"
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} can't be written: there is no folder {path.parent}.")
+    terms = _terms(setup, trials, seeds)
+    names = [search.recipe.name for search in searches]
+    _kept(path, terms, names)  # refused before anything is computed
     total = Progress(total=trials * seeds * len(searches))
     table = []
     for number in range(trials):
@@ -154,9 +167,8 @@ def tune(
             searched = {key: values[key] for key in search.recipe.search}
             search.best = max(search.best, (score, searched), key=lambda best: best[0])
             table.append({"strategy": search.recipe.name, "score": score, **searched})
-    path = folder.path / "tuned.toml"
-    text = tomli_w.dumps(_provenance(setup, searches, trials, seeds, table))
-    write_atomically(path, text.encode())
+    content = _content(terms, _kept(path, terms, names), searches, table)
+    write_atomically(path, tomli_w.dumps(content).encode())
     return path
 
 
@@ -200,28 +212,74 @@ def _score(files: Sequence[Path]) -> float:
     return float(final[final["step"] == final["step"].max()]["value"].mean())
 
 
-def _provenance(
-    setup: Setup,
-    searches: Sequence[Search],
-    trials: int,
-    seeds: int,
-    table: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """What the TOML file says: the best values, and how they were found."""
+def _terms(setup: Setup, trials: int, seeds: int) -> dict[str, Any]:
+    """What has to be the same for all strategies of a file: budget, objective, images."""
     return {
         "benchmark": setup.benchmark.name,
         "objective": OBJECTIVE,
         "trials": trials,
         "seeds": [TUNING_SEEDS + seed for seed in range(seeds)],
         "benchmark_settings": dict(setup.settings),
-        "date": datetime.now(UTC).date(),
         "data": dict(setup.data_checksums),
-        "versions": {"gtl-bench": __version__, "optuna": optuna.__version__} | versions(),
-        "strategies": {search.recipe.name: dict(search.best[1]) for search in searches},
-        "scores": {search.recipe.name: round(search.best[0], 4) for search in searches},
-        "spaces": {
-            search.recipe.name: {key: repr(space) for key, space in search.recipe.search.items()}
-            for search in searches
+    }
+
+
+def _kept(path: Path, terms: Mapping[str, Any], searched: Sequence[str]) -> dict[str, Any]:
+    """What a file holds of strategies that are not searched now, in the file's own form.
+
+    Raises:
+        UsageError: if it is no file of tuned values, or their search was another one.
+    """
+    if not path.exists():
+        return {}
+    content = read_tuned(path, terms["benchmark"])
+    others = [name for name in content["strategies"] if name not in searched]
+    if not others:
+        return {}
+    for key, value in terms.items():
+        if content.get(key) != value:
+            raise UsageError(
+                f"{path} holds values of {', '.join(others)}, searched with {key} = "
+                f"{content.get(key)}, not {value}: search all strategies of a file in the same "
+                "way, or name another one with --into."
+            )
+    searches = [
+        {**search, "strategies": [name for name in search["strategies"] if name in others]}
+        for search in content.get("search", [])
+    ]
+    return {
+        "search": [search for search in searches if search["strategies"]],
+        **{
+            key: {name: value for name, value in content.get(key, {}).items() if name in others}
+            for key in ("strategies", "scores", "spaces")
         },
-        "trial": [dict(row) for row in table],
+        "trial": [row for row in content.get("trial", []) if row["strategy"] in others],
+    }
+
+
+def _content(
+    terms: Mapping[str, Any],
+    kept: Mapping[str, Any],
+    searches: Sequence[Search],
+    table: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the TOML file says: the best values, and how they were found."""
+    search = {
+        "strategies": [search.recipe.name for search in searches],
+        "date": datetime.now(UTC).date(),
+        "versions": {"gtl-bench": __version__, "optuna": optuna.__version__} | versions(),
+    }
+    values = {search.recipe.name: dict(search.best[1]) for search in searches}
+    scores = {search.recipe.name: round(search.best[0], 4) for search in searches}
+    spaces = {
+        search.recipe.name: {key: repr(space) for key, space in search.recipe.search.items()}
+        for search in searches
+    }
+    return {
+        **terms,
+        "search": [*kept.get("search", []), search],
+        "strategies": kept.get("strategies", {}) | values,
+        "scores": kept.get("scores", {}) | scores,
+        "spaces": kept.get("spaces", {}) | spaces,
+        "trial": [*kept.get("trial", []), *map(dict, table)],
     }
