@@ -1,4 +1,4 @@
-"""Rehearsal of everything: an upper line for learners with less memory."""
+"""Rehearsal of what was met before: of a small reservoir, or of everything, the upper line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from typing import Any
 
 import torch
 from avalanche.training.plugins import SupervisedPlugin
+from avalanche.training.storage_policy import ReservoirSamplingBuffer
 from torch import Tensor
 
 from gtl_bench.learner import Minibatches
+
+
+class Reservoir(ReservoirSamplingBuffer):  # type: ignore[misc]
+    """Avalanche's reservoir, for Avalanche's `ReplayPlugin`.
+
+    The plugin calls a method that warns, at each call, of being deprecated.
+    """
+
+    def update(self, strategy: Any, **kwargs: Any) -> None:
+        """Take the experience just learned into the draw."""
+        self.post_adapt(strategy, strategy.experience)
 
 
 class FullRehearsal(SupervisedPlugin):

@@ -6,7 +6,6 @@ The recipes are among it: a run goes on with those that it was planned with, wha
 import warnings
 
 warnings.filterwarnings("ignore", message="no QP solver found")
-warnings.filterwarnings("ignore", message="Call to deprecated function", module="avalanche")
 
 import gtl_bench.checks  # noqa: E402
 import gtl_bench.records  # noqa: E402

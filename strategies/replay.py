@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def replay(source: Source, mem_size: int = 20, batch_size_mem: int = 5) -> Plugins:
     """Replay from a small reservoir of the stream's examples."""
     from avalanche.training.plugins import ReplayPlugin
-    from avalanche.training.storage_policy import ReservoirSamplingBuffer
 
-    buffer = ReservoirSamplingBuffer(mem_size)
-    return [ReplayPlugin(mem_size, 1, batch_size_mem, storage_policy=buffer)]
+    from gtl_bench.rehearsal import Reservoir
+
+    return [ReplayPlugin(mem_size, 1, batch_size_mem, storage_policy=Reservoir(mem_size))]

@@ -1,15 +1,17 @@
-"""Full rehearsal against a plain loop over all examples met so far."""
+"""Full rehearsal against a plain loop over all examples met so far; the reservoir's size, quietly."""
 
 from __future__ import annotations
 
 import copy
+import warnings
 
 import torch
+from avalanche.training.plugins import ReplayPlugin
 from torch.nn import functional
 
 from gtl_bench.learner import Learner, stream_of
 from gtl_bench.models import mlp
-from gtl_bench.rehearsal import FullRehearsal
+from gtl_bench.rehearsal import FullRehearsal, Reservoir
 
 
 def test_each_epoch_passes_over_all_that_was_met() -> None:
@@ -36,3 +38,26 @@ def test_each_epoch_passes_over_all_that_was_met() -> None:
                 optimizer.step()
     for p, q in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_the_reservoir_keeps_as_many_as_it_holds_and_warns_of_nothing() -> None:
+    x = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(6) % 3
+    model = mlp((5, 4, 3), torch.Generator().manual_seed(1))
+    reservoir = Reservoir(4)
+    learner = Learner(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        plugins=[ReplayPlugin(4, 1, 2, storage_policy=reservoir)],
+        epochs=1,
+    )
+    sizes = []
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        for experience in stream_of([(x[i : i + 1], y[i : i + 1]) for i in range(6)]):
+            learner.train(experience, eval_streams=[])
+            sizes.append(len(reservoir.buffer))
+    assert sizes == [1, 2, 3, 4, 4, 4]
+    kept = {tuple(reservoir.buffer[index][0].tolist()) for index in range(4)}
+    assert len(kept) == 4
+    assert kept <= {tuple(row) for row in x.tolist()}
