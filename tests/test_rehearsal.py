@@ -1,4 +1,4 @@
-"""Full rehearsal against a plain loop over all examples met so far; the reservoir's size, quietly."""
+"""Full rehearsal against a plain loop over all examples met so far; the size of the reservoir."""
 
 from __future__ import annotations
 
