@@ -7,7 +7,7 @@ is not a stream is an `Experiment` of its own: a class with a `kind`, which name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ import torch
 from gtl_bench.checks import OutputSize
 from gtl_bench.records import Series, series
 from gtl_bench.rng import Rng
-from gtl_bench.scenario import Scenario
+from gtl_bench.scenario import Examples, Scenario
 from gtl_bench.source import Plugins, Source
 from gtl_bench.stream import learn
 
@@ -79,6 +79,12 @@ class Experiment(Protocol):
     def take(self, trial: Trial) -> Measured:
         """Take a strategy through the experiment."""
 
+    def trained(self) -> Sequence[Examples]:
+        """All that any model is ever trained on, the source task's examples included."""
+
+    def tested(self) -> Sequence[Examples]:
+        """The test images."""
+
 
 @dataclass(frozen=True)
 class SingleExamples:
@@ -107,3 +113,11 @@ class SingleExamples:
             scenario.boundaries,
             1 / scenario.n_classes,
         )
+
+    def trained(self) -> Sequence[Examples]:
+        """Source and stream."""
+        return [self.scenario.source, *self.scenario.stream]
+
+    def tested(self) -> Sequence[Examples]:
+        """The test images."""
+        return [self.scenario.test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,10 +40,10 @@ class FullRehearsal(SupervisedPlugin):
             raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
         self.batch_size = batch_size
         self.generator = generator
-        self._met: list[list[Tensor]] = []
+        self._met: list[Sequence[Tensor]] = []
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Add the experience's examples to those met, and train on all of them."""
-        self._met.append(next(iter(strategy.dataloader)))
+        self._met.append(strategy.dataloader.columns)
         columns = [torch.cat(column) for column in zip(*self._met)]
         strategy.dataloader = Minibatches(columns, self.batch_size, self.generator)

@@ -36,7 +36,8 @@ class Pretraining:
     """How the base learns the source task: stochastic gradient descent on shuffled mini-batches.
 
     Attributes:
-        epochs: passes over the source examples.
+        epochs: passes over the source examples; with 0 there is no source phase, and the base is
+            the network with its initial weights.
         lr: learning rate.
         momentum: of the optimizer, in [0, 1).
         batch_size: examples a mini-batch.
@@ -67,7 +68,7 @@ class SourceTask:
     @property
     def n_classes(self) -> int:
         """Number of classes that the model tells apart."""
-        return int(self.source.y.max()) + 1
+        return int(self.source.y.max()) + 1 if len(self.source.y) else 0
 
     def scouts(
         self, base: nn.Module, generator: torch.Generator, **settings: Any

@@ -173,7 +173,8 @@ class Source:
     def replay(self, *plugins: BasePlugin[Any]) -> None:
         """Repeat the source phase with plugins attached, so that they learn what is to be kept.
 
-        To a plugin the source phase is experience 0: its hooks are called as for any other.
+        To a plugin the source phase is experience 0: its hooks are called as for any other. Where
+        there is no source phase (no epochs of pretraining), none is called.
 
         Raises:
             RunError: if the replay doesn't end in the base's weights bit for bit: a plugin changed
@@ -201,5 +202,6 @@ class Source:
             generator=self.rng("pretraining"),
             device=self.device,
         )
-        learner.train(experience_of(*self.examples), eval_streams=[])
+        if settings.epochs:
+            learner.train(experience_of(*self.examples), eval_streams=[])
         return model

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 import torch
-from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.plugins import ReplayPlugin, SupervisedPlugin
 from torch.nn import functional
 
 from gtl_bench.learner import Learner, stream_of
@@ -38,6 +39,32 @@ def test_each_epoch_passes_over_all_that_was_met() -> None:
                 optimizer.step()
     for p, q in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_experiences_larger_than_a_mini_batch_are_kept_whole() -> None:
+    x = torch.arange(10.0).unsqueeze(1)
+    model = mlp((1, 2), torch.Generator().manual_seed(1))
+    learner = Learner(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        plugins=[FullRehearsal(4, torch.Generator().manual_seed(7)), seen := Seen()],
+        epochs=1,
+        batch_size=3,
+    )
+    learner.train(stream_of([(part, part[:, 0].long() % 2) for part in x.split(5)]))
+    assert sorted(torch.cat(seen.x[:2]).tolist()) == list(range(5))
+    assert sorted(torch.cat(seen.x[2:]).tolist()) == list(range(10))
+
+
+class Seen(SupervisedPlugin):
+    """Keeps the inputs of each mini-batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x: list[torch.Tensor] = []
+
+    def after_update(self, strategy: Any, **kwargs: Any) -> None:
+        self.x.append(strategy.mb_x[:, 0])
 
 
 def test_the_reservoir_keeps_as_many_as_it_holds_and_warns_of_nothing() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from gtl_bench.errors import RunError, UsageError
 from gtl_bench.regularizers import EWC, SynapticIntelligence
 from gtl_bench.rng import Rng
-from gtl_bench.scenario import Scenario
+from gtl_bench.scenario import Examples, Pretraining, Scenario, Task
 from gtl_bench.source import Cache, Source
 
 
@@ -51,6 +51,18 @@ def test_models_are_copies(scenario: Scenario) -> None:
     with torch.no_grad():
         source.model[1].weight.zero_()
     assert source.model[1].weight.abs().max() > 0
+
+
+def test_without_a_source_phase_the_base_is_untrained_and_replay_calls_no_hook(
+    scenario: Scenario,
+) -> None:
+    nothing = Examples(scenario.source.x[:0], scenario.source.y[:0])
+    source = Source(Task(scenario.model, nothing, Pretraining(epochs=0)), Rng(3))
+    plugin = EWC(10.0)
+    source.replay(plugin)
+    assert torch.equal(weights(source.model), weights(scenario.model))
+    assert not plugin.importance
+    assert source.n_classes == 0
 
 
 @pytest.mark.parametrize("plugin", [EWC(10.0), SynapticIntelligence(1.0)], ids=["ewc", "si"])

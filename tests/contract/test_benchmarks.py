@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gtl_bench.data import DataFolder
+from gtl_bench.experiment import Experiment, SingleExamples
 from gtl_bench.recipes import BenchmarkRecipe, discover
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Scenario
@@ -35,8 +36,19 @@ def data(recipe: BenchmarkRecipe, request: pytest.FixtureRequest) -> DataFolder:
 
 def build(recipe: BenchmarkRecipe, data: DataFolder, seed: int = 0, **settings: object) -> Scenario:
     scenario = recipe.build(data, Rng(seed), **settings)
+    if isinstance(scenario, Experiment):
+        pytest.skip("it is no stream of single examples")
     assert isinstance(scenario, Scenario)
     return scenario
+
+
+def experiment(
+    recipe: BenchmarkRecipe, data: DataFolder, seed: int = 0, **settings: object
+) -> Experiment:
+    built = recipe.build(data, Rng(seed), **settings)
+    experiment = SingleExamples(built) if isinstance(built, Scenario) else built
+    assert isinstance(experiment, Experiment)
+    return experiment
 
 
 def rows(x: Tensor) -> set[bytes]:
@@ -44,12 +56,13 @@ def rows(x: Tensor) -> set[bytes]:
 
 
 def test_shapes_and_types(recipe: BenchmarkRecipe, data: DataFolder) -> None:
-    scenario = build(recipe, data)
-    for x, y in (scenario.source, scenario.test, *scenario.stream):
+    built = experiment(recipe, data)
+    for x, y in (*built.trained(), *built.tested()):
         assert x.dtype == torch.float32
         assert y.dtype == torch.int64
         assert len(x) == len(y) > 0
         assert 0 <= float(x.min()) <= float(x.max()) <= 1
+    scenario = build(recipe, data)
     with torch.no_grad():
         assert scenario.model(scenario.test.x[:2]).shape == (2, scenario.n_classes)
     assert len(scenario.names) == len(scenario.stream) == len(scenario.boundaries)
@@ -57,9 +70,9 @@ def test_shapes_and_types(recipe: BenchmarkRecipe, data: DataFolder) -> None:
 
 
 def test_no_test_image_is_ever_trained_on(recipe: BenchmarkRecipe, data: DataFolder) -> None:
-    scenario = build(recipe, data)
-    trained = rows(scenario.source.x).union(*(rows(x) for x, _ in scenario.stream))
-    assert trained.isdisjoint(rows(scenario.test.x))
+    built = experiment(recipe, data)
+    trained = set().union(*(rows(x) for x, _ in built.trained()))
+    assert trained.isdisjoint(*(rows(x) for x, _ in built.tested()))
 
 
 def test_no_example_comes_twice(recipe: BenchmarkRecipe, data: DataFolder) -> None:
@@ -96,6 +109,7 @@ def test_tuning_shares_no_target_image_with_reported_runs(
     """Over several seeds: what is drawn from differs, not just what was drawn."""
     if "split" not in recipe.defaults:
         pytest.skip("it has no images for tuning")
+    build(recipe, data)
     images: dict[str, set[bytes]] = {}
     for split in ("report", "tune"):
         scenarios = [build(recipe, data, seed, split=split) for seed in range(8)]
@@ -103,6 +117,16 @@ def test_tuning_shares_no_target_image_with_reported_runs(
             *(rows(x) for scenario in scenarios for x, _ in scenario.stream)
         )
     assert images["report"].isdisjoint(images["tune"])
+
+
+def test_tuning_sees_no_test_image_of_reported_runs(
+    recipe: BenchmarkRecipe, data: DataFolder
+) -> None:
+    if "split" not in recipe.defaults:
+        pytest.skip("it has no images for tuning")
+    tuned = experiment(recipe, data, split="tune")
+    seen = set().union(*(rows(x) for x, _ in (*tuned.trained(), *tuned.tested())))
+    assert seen.isdisjoint(*(rows(x) for x, _ in experiment(recipe, data).tested()))
 
 
 def test_wrong_values_are_refused(recipe: BenchmarkRecipe, data: DataFolder) -> None:
