@@ -8,7 +8,7 @@ from gtl_bench.data.digits import like_mnist, writers_halves
 from gtl_bench.data.folder import DATA_SETS, DataFolder, MissingDataError
 from gtl_bench.data.images import Images
 from gtl_bench.data.mnist import MNIST
-from gtl_bench.data.omniglot import Omniglot
+from gtl_bench.data.omniglot import Omniglot, drawings_like_mnist
 
 __all__ = [
     "DATA_SETS",
@@ -17,6 +17,7 @@ __all__ = [
     "Images",
     "MissingDataError",
     "Omniglot",
+    "drawings_like_mnist",
     "like_mnist",
     "writers_halves",
 ]

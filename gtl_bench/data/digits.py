@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gtl_bench.data.images import Images
+from gtl_bench.data.images import Images, centred
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,10 +63,9 @@ def like_mnist(images: Tensor) -> Tensor:
     """Digits of 8×8 brought to 28×28 the way MNIST was made.
 
     LeCun et al. (1998, section III.A) fit each digit into a 20×20 box, its aspect kept, and move
-    it so that its centre of mass is the centre of a 28×28 field. Every digit of scikit-learn's is
-    8 high, so the box is the whole image, magnified 2.5 times (bicubic: nearer to MNIST's crisp
-    strokes than bilinear). The move is by whole pixels, to row and column 14 counted from 0: that
-    is where MNIST's own centres of mass are, to half a pixel.
+    it to the centre of a 28×28 field (`centred`). Every digit of scikit-learn's is 8 high, so the
+    box is the whole image, magnified 2.5 times (bicubic: nearer to MNIST's crisp strokes than
+    bilinear).
 
     Args:
         images: (n, 8, 8), values 0 (paper) to 16 (ink)
@@ -74,25 +73,9 @@ def like_mnist(images: Tensor) -> Tensor:
     Returns:
         (n, 28, 28) uint8, values 0 (paper) to 255 (ink)
     """
-    import torch
     from torch.nn import functional
 
     box = functional.interpolate(
         images[:, None].double(), size=(20, 20), mode="bicubic", align_corners=False
     )[:, 0]
-    box = (box.clamp(0, 16) * (255 / 16)).round()
-    place = torch.arange(20, dtype=box.dtype)
-    ink = box.sum((1, 2)).clamp(min=1)
-    field = torch.arange(28)
-
-    def source(centre: Tensor) -> Tensor:
-        """For each place in the field, (n, 28), the place in the box that goes there."""
-        shift = (14 - centre).round().long().clamp(0, 8)
-        return field - shift[:, None]
-
-    rows = source(box.sum(2) @ place / ink)
-    columns = source(box.sum(1) @ place / ink)
-    inside = ((rows >= 0) & (rows < 20))[:, :, None] & ((columns >= 0) & (columns < 20))[:, None]
-    digit = torch.arange(len(box))[:, None, None]
-    moved = box[digit, rows.clamp(0, 19)[:, :, None], columns.clamp(0, 19)[:, None]]
-    return (moved * inside).to(torch.uint8)
+    return centred((box.clamp(0, 16) * (255 / 16)).round())

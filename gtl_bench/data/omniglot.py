@@ -88,3 +88,37 @@ def load(archives: Iterable[bytes | bytearray]) -> Omniglot:
             with Image.open(io.BytesIO(drawings[name][drawer + 1])) as drawing:
                 images[character, drawer] = 255 - np.asarray(drawing.convert("L"))
     return Omniglot(torch.from_numpy(images), names)
+
+
+def drawings_like_mnist(drawings: Tensor) -> Tensor:
+    """Drawings brought to 28×28 the way MNIST was made.
+
+    LeCun et al. (1998, section III.A) fit each digit into a 20×20 box, its aspect kept, and move
+    it to the centre of a 28×28 field (`gtl_bench.data.images.centred`). Omniglot's pen is finer
+    than MNIST's: as they are, its drawings come out with three quarters of the ink. Thickened by a
+    pixel all round before they are shrunk they have 13.5 % of the field inked, MNIST 13.0 %.
+
+    Args:
+        drawings: (n, 105, 105) uint8, values 0 (paper) to 255 (ink), none empty.
+
+    Returns:
+        (n, 28, 28) uint8, values 0 (paper) to 255 (ink)
+    """
+    import torch
+    from torch.nn import functional
+
+    from gtl_bench.data.images import centred
+
+    thick = functional.max_pool2d(drawings[:, None].float(), 3, stride=1, padding=1)
+    boxes = torch.zeros(len(drawings), 20, 20, dtype=torch.double)
+    for box, drawing in zip(boxes, thick):
+        _, rows, columns = drawing.nonzero(as_tuple=True)
+        inked = drawing[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        longest = max(inked.shape[1:])
+        height, width = (max(1, round(20 * side / longest)) for side in inked.shape[1:])
+        shrunk = functional.interpolate(
+            inked[None], size=(height, width), mode="bilinear", antialias=True
+        )
+        top, left = (20 - height) // 2, (20 - width) // 2
+        box[top : top + height, left : left + width] = shrunk[0, 0].round()
+    return centred(boxes)

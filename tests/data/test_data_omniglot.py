@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gtl_bench.data import DataFolder, Omniglot, folder
+from gtl_bench.data import DataFolder, Omniglot, drawings_like_mnist, folder
 from gtl_bench.data.files import DataSet, KnownFile
 from gtl_bench.data.omniglot import load
 from gtl_bench.errors import DataError
@@ -143,3 +143,31 @@ def test_reading_writes_nothing_and_takes_drawings_only(
     found = load([archive_of({**background("Made_up"), **dict.fromkeys(others, png([]))})])
     assert found.names == ("Made_up/character01",)
     assert tree(tmp_path) == []
+
+
+def test_drawings_like_mnist_have_its_size_its_place_and_its_ink(
+    real: Omniglot, shared_data: Path
+) -> None:
+    drawn = drawings_like_mnist(real.images[::10, ::5].flatten(0, 1)).double()
+    assert drawn.shape[1:] == (28, 28)
+    place = torch.arange(28.0, dtype=torch.double)
+    for along in (1, 2):
+        centre = drawn.sum(3 - along) @ place / drawn.sum((1, 2))
+        # Where the ink is far from the middle of its box, the field ends before it is centred.
+        assert ((centre - 14).abs() <= 0.5 + 1e-9).double().mean() > 0.9
+        assert (centre - 14).abs().max() < 3
+    longest = torch.maximum((drawn > 0).any(1).sum(1), (drawn > 0).any(2).sum(1))
+    assert 19 <= longest.min() <= longest.max() == 20  # a tip may be too faint
+    digits = DataFolder(shared_data, download=False).mnist().train.images[:2000]
+    assert abs(float(drawn.mean()) - float(digits.double().mean())) < 0.1 * 255 * 0.13
+    assert float(drawn.amax((1, 2)).mean()) > 250
+
+
+def test_a_drawing_like_mnist_by_hand() -> None:
+    """A bar of 1 × 21 pixels becomes 3 × 23, then 20 × 3: upright, its aspect kept."""
+    bar = torch.zeros(1, 105, 105, dtype=torch.uint8)
+    bar[0, 10:31, 50] = 255
+    (drawn,) = drawings_like_mnist(bar)
+    assert (drawn > 127).any(1).sum() == 20
+    assert (drawn > 127).any(0).sum() == 3
+    assert torch.equal((drawn > 0).any(1).nonzero()[[0, -1]].flatten(), torch.tensor([4, 23]))
