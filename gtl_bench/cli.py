@@ -11,17 +11,18 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtl_bench.errors import GTLBenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-    from gtl_bench.plan import Plan
+    from gtl_bench.cell import Result
+    from gtl_bench.plan import Plan, Request
     from gtl_bench.report.run import Options
     from gtl_bench.report.tables import Table as PrintedTable
     from gtl_bench.report.verdict import Verdict
@@ -144,8 +145,6 @@ def run(
     from gtl_bench.plan import Request, plan
     from gtl_bench.plan import only as only_cell
     from gtl_bench.recipes import discover
-    from gtl_bench.runner import manifest
-    from gtl_bench.runner import run as run_plan
     from gtl_bench.store import RunFolder
 
     data = DataFolder(data_dir)
@@ -167,23 +166,63 @@ def run(
     planned = plan(request, discover(), data)
     todo = replace(planned, cells=only_cell(planned, only)) if only else planned
     folder = RunFolder(out or Path("results") / planned.title)
-    folder.prepare()
-    if planned.setup.stand_in_reason:
-        _announce_stand_in(planned)
-    for broken in planned.broken:
-        _complain(f"left out: {broken.reason}")
-    with folder.reserved(lambda: _tell_of_waiting(folder)):
-        folder.write_manifest(manifest(planned, folder, request, {}))
-        with _Bar(planned.title) as bar:
-            progress = run_plan(todo, folder, executor, bar.show, fresh)
-        try:
-            folder.write_manifest(manifest(planned, folder, request, progress.seconds))
-            if progress.finished:
-                _report(folder)
-                typer.echo(f"{planned.title}: records, tables, figures are in {folder.path}")
-        except GTLBenchError as error:
-            progress.stopped = progress.stopped or error
-    _finish(planned, folder, progress, only is not None)
+    progress = _compute(planned, todo, request, folder, executor, fresh=fresh)
+    again = _this_command()
+    raise SystemExit(_ending(planned, folder, progress, again, None if only else again))
+
+
+@app.command()
+def reference(
+    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("results/reference"),
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Make the run that goes there alone.", show_default=False
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    data_dir: DataFolderOption = None,
+    device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
+) -> None:
+    """Make this project's own study, or go on with it: about 2 hours on 2 cores."""
+    from dataclasses import replace
+
+    from gtl_bench.cell import default_cache_folder
+    from gtl_bench.data import DataFolder
+    from gtl_bench.plan import plan
+    from gtl_bench.recipes import discover
+    from gtl_bench.reference import choose, command, together
+    from gtl_bench.report.run import DEFAULTS
+    from gtl_bench.store import RunFolder
+
+    data = DataFolder(data_dir)
+    executor = _executor(workers, dask)
+    registry = discover()
+    rows = choose(only)
+    requests = [
+        replace(
+            row.request(registry),
+            device=_device(device),
+            data_folder=None if dask and data_dir is None else data.path,
+            cache_folder=None if dask else default_cache_folder(),
+        )
+        for row in rows
+    ]
+    plans = [plan(request, registry, data) for request in requests]
+    status = 0
+    for number, (row, request, planned) in enumerate(zip(rows, requests, plans), start=1):
+        folder = RunFolder(out / row.folder)
+        words = command(request, folder.path)
+        title = f"{row.folder} ({number} of {len(rows)})"
+        progress = _compute(planned, planned, request, folder, executor, title, words)
+        status = max(status, _ending(planned, folder, progress, _this_command(), words))
+        if progress.stopped:
+            raise SystemExit(status)
+    if only is None:
+        for report, folders in together(out).items():
+            _report_together([RunFolder(path) for path in folders], report, DEFAULTS)
+    raise SystemExit(status)
 
 
 @app.command()
@@ -549,13 +588,67 @@ def _announce_stand_in(planned: Plan) -> None:
     )
 
 
-def _finish(planned: Plan, folder: RunFolder, progress: Progress, only: bool) -> NoReturn:
-    """Name what failed, what stopped the run and how to go on, and end with the right status."""
-    again = ["python", "-m", "gtl_bench", *sys.argv[1:]]
+def _this_command() -> list[str]:
+    return ["python", "-m", "gtl_bench", *sys.argv[1:]]
+
+
+def _compute(
+    planned: Plan,
+    todo: Plan,
+    request: Request,
+    folder: RunFolder,
+    executor: Callable[[], Executor],
+    title: str | None = None,
+    command: list[str] | None = None,
+    *,
+    fresh: bool = False,
+) -> Progress:
+    """Compute what is to do of a plan, and write the run's manifest and report.
+
+    `title` is shown while it runs; `command` is what the manifest tells to make the run again.
+    """
+    from gtl_bench.runner import manifest
+    from gtl_bench.runner import run as run_plan
+
+    def about(seconds: dict[str, float], failed: Sequence[Result] = ()) -> dict[str, Any]:
+        text = shlex.join(command or _this_command())
+        return {**manifest(planned, folder, request, seconds, failed), "command": text}
+
+    folder.prepare()
+    if planned.setup.stand_in_reason:
+        _announce_stand_in(planned)
+    for broken in planned.broken:
+        _complain(f"left out: {broken.reason}")
+    with folder.reserved(lambda: _tell_of_waiting(folder)):
+        folder.write_manifest(about({}))
+        with _Bar(title or planned.title) as bar:
+            progress = run_plan(todo, folder, executor, bar.show, fresh)
+        try:
+            folder.write_manifest(about(progress.seconds, progress.failed))
+            if progress.finished:
+                _report(folder)
+                typer.echo(f"{planned.title}: records, tables, figures are in {folder.path}")
+        except GTLBenchError as error:
+            progress.stopped = progress.stopped or error
+    return progress
+
+
+def _ending(
+    planned: Plan,
+    folder: RunFolder,
+    progress: Progress,
+    again: list[str],
+    whole: list[str] | None,
+) -> int:
+    """Name what failed, what stopped the run and how to go on; returns the exit status.
+
+    `again` is the command that goes on, `whole` that of all of the run's cells, if it is not of
+    a single one.
+    """
     _name_damaged(*folder.damaged, *progress.damaged)
     for result in progress.failed:
         cell = f"{result.cell.strategy}:{result.cell.seed}"
-        just_it = again if only else [*again, "--only", cell]
+        just_it = [*whole, "--only", cell] if whole else again
         _complain(
             f"{result.cell.strategy}, seed {result.cell.seed}: {result.error} "
             f"To compute just it: {shlex.join(just_it)}"
@@ -570,7 +663,7 @@ def _finish(planned: Plan, folder: RunFolder, progress: Progress, only: bool) ->
     statuses = [result.exit_status for result in progress.failed]
     statuses += [UsageError.exit_status] * len(planned.broken)
     statuses += [progress.stopped.exit_status] if progress.stopped else []
-    raise SystemExit(max(statuses, default=0))
+    return max(statuses, default=0)
 
 
 class _Bar:

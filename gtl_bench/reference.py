@@ -1,0 +1,112 @@
+"""The project's own study: which runs it is made of, and which of them are reported together.
+
+`python -m gtl_bench reference` makes it, in `results/reference`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gtl_bench.errors import UsageError
+from gtl_bench.plan import DEFAULT_STRATEGIES, Request, in_order
+from gtl_bench.recipes import Registry
+
+SEEDS = 20
+
+#: The learning rate of all strategies in the regime in which they share one.
+MATCHED = ("lr=0.01",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run of the study; the arguments of `run`, and where it goes.
+
+    Attributes:
+        folder: in the study's folder.
+        benchmark: a benchmark's name.
+        strategies: names; "all" stands for all that discovery finds, and with `matched` for those
+            among them that it sets, and those that have nothing to search; the benchmark's own
+            if empty.
+        settings: texts OWNER.KEY=VALUE.
+        matched: texts KEY=VALUE.
+        seeds: how many.
+        together: it is part of the report of all runs of its regime.
+    """
+
+    folder: str
+    benchmark: str
+    strategies: tuple[str, ...] = ("all",)
+    settings: tuple[str, ...] = ()
+    matched: tuple[str, ...] = ()
+    seeds: int = SEEDS
+    together: bool = True
+
+    def request(self, registry: Registry) -> Request:
+        """What it asks for, on real data alone."""
+        strategies = self.strategies
+        if self.matched and strategies == ("all",):
+            keys = {text.partition("=")[0] for text in self.matched}
+            searched = {name: set(registry.strategy(name).search) for name in in_order(registry)}
+            strategies = tuple(name for name, own in searched.items() if keys <= own or not own)
+        return Request(
+            self.benchmark,
+            strategies,
+            self.seeds,
+            self.settings,
+            matched=self.matched,
+            require_data=True,
+        )
+
+
+def _both(benchmark: str) -> tuple[Row, Row]:
+    """A benchmark with each strategy at values of its own, and all at one learning rate."""
+    tuned = Row(benchmark, benchmark)
+    return tuned, replace(tuned, folder=f"{benchmark}-matched", matched=MATCHED)
+
+
+#: The study. `main-job` is the run that the README begins with.
+STUDY: tuple[Row, ...] = (
+    Row("main-job", "split-mnist", (*DEFAULT_STRATEGIES, "frozen"), together=False),
+    *_both("split-mnist"),
+    *_both("stream-mnist"),
+    *_both("split-digits"),
+    *_both("stream-digits"),
+)
+
+
+def choose(folder: str | None) -> tuple[Row, ...]:
+    """The row that goes into a folder, or all.
+
+    Raises:
+        UsageError: if no row goes there.
+    """
+    chosen = tuple(row for row in STUDY if folder in (None, row.folder))
+    if not chosen:
+        known = [row.folder for row in STUDY]
+        near = difflib.get_close_matches(folder or "", known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known)}."
+        raise UsageError(f"--only {folder}: the study has no such folder; {hint}")
+    return chosen
+
+
+def together(out: Path) -> dict[Path, list[Path]]:
+    """Folder of a report -> folders of the runs in it: one of each regime."""
+    reports: dict[Path, list[Path]] = {}
+    for row in STUDY:
+        if row.together:
+            report = out / ("report-matched" if row.matched else "report-tuned")
+            reports.setdefault(report, []).append(out / row.folder)
+    return reports
+
+
+def command(request: Request, out: Path) -> list[str]:
+    """The command that makes a run again: the words of `python -m gtl_bench run …`."""
+    words = ["python", "-m", "gtl_bench", "run", request.benchmark]
+    if request.strategies:
+        words += ["--strategies", ",".join(request.strategies)]
+    words += ["--seeds", str(request.seeds)]
+    words += [word for text in request.settings for word in ("--set", text)]
+    words += [word for text in request.matched for word in ("--matched", text)]
+    return [*words, "--require-data", "--out", str(out)]
