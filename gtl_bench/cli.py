@@ -18,10 +18,9 @@ import typer
 from gtl_bench.errors import GTLBenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from gtl_bench.cell import Result
     from gtl_bench.plan import Plan, Request
     from gtl_bench.report.run import Options
     from gtl_bench.report.tables import Table as PrintedTable
@@ -610,9 +609,9 @@ def _compute(
     from gtl_bench.runner import manifest
     from gtl_bench.runner import run as run_plan
 
-    def about(seconds: dict[str, float], failed: Sequence[Result] = ()) -> dict[str, Any]:
+    def about(seconds: dict[str, float]) -> dict[str, Any]:
         text = shlex.join(command or _this_command())
-        return {**manifest(planned, folder, request, seconds, failed), "command": text}
+        return {**manifest(planned, folder, request, seconds), "command": text}
 
     folder.prepare()
     if planned.setup.stand_in_reason:
@@ -624,7 +623,7 @@ def _compute(
         with _Bar(title or planned.title) as bar:
             progress = run_plan(todo, folder, executor, bar.show, fresh)
         try:
-            folder.write_manifest(about(progress.seconds, progress.failed))
+            folder.write_manifest(about(progress.seconds))
             if progress.finished:
                 _report(folder)
                 typer.echo(f"{planned.title}: records, tables, figures are in {folder.path}")
