@@ -21,6 +21,7 @@ NUMERIC_MODULES = (
     "compose",
     "data",
     "experiment",
+    "experiments",
     "finetuning",
     "gtl",
     "heads",

@@ -174,12 +174,25 @@ def experience_of(x: Tensor, y: Tensor) -> DatasetExperience[Any]:
     return stream_of([(x, y)])[0]
 
 
-def stream_of(examples: Sequence[tuple[Tensor, Tensor]]) -> list[DatasetExperience[Any]]:
-    """An Avalanche training stream, an experience for each pair of inputs and labels."""
-    from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline
+def stream_of(
+    examples: Sequence[tuple[Tensor, Tensor]], task_labels: bool = False
+) -> list[DatasetExperience[Any]]:
+    """An Avalanche training stream, an experience for each pair of inputs and labels.
+
+    With `task_labels` each experience is a task of its own, numbered from 0.
+    """
+    from avalanche.benchmarks import (
+        benchmark_from_datasets,
+        with_classes_timeline,
+        with_task_labels,
+    )
     from avalanche.benchmarks.utils import _make_taskaware_tensor_classification_dataset
 
     datasets = [
-        _make_taskaware_tensor_classification_dataset(x, y, task_labels=0) for x, y in examples
+        _make_taskaware_tensor_classification_dataset(x, y, task_labels=index * task_labels)
+        for index, (x, y) in enumerate(examples)
     ]
-    return list(with_classes_timeline(benchmark_from_datasets(train=datasets)).train_stream)
+    benchmark = with_classes_timeline(benchmark_from_datasets(train=datasets))
+    if task_labels:
+        benchmark = with_task_labels(benchmark)
+    return list(benchmark.train_stream)

@@ -170,6 +170,22 @@ class Source:
         )
         return self._task.guide(values)
 
+    def scouts_from(
+        self, base: nn.Module, dataset: Any, generator: torch.Generator, **settings: Any
+    ) -> Guide:
+        """The raw guide of scouts sent from a model to a data set, where there is no source task.
+
+        Args:
+            base: where they start from.
+            dataset: of (input, class, …).
+            generator: where all that is random comes from.
+            settings: as for `gtl_bench.gtl.scout`.
+        """
+        from gtl_bench.gtl import scout
+
+        found = scout(base, dataset, generator=generator, **settings)
+        return self._task.guide(found.values)
+
     def replay(self, *plugins: BasePlugin[Any]) -> None:
         """Repeat the source phase with plugins attached, so that they learn what is to be kept.
 

@@ -5,7 +5,9 @@ they moved a parameter, the guide lets it change; where they didn't, it holds it
 
 `gtl` is the method as published: a scout's loss sees all classes, so that those absent from its
 sub-problem are only pushed down. `gtl-masked` leaves them out of the scout's softmax. Each control
-keeps one property of the guide and gives up the others.
+keeps one property of the guide and gives up the others. `scout_examples` are those of one scout; 0
+stands for all of its classes. Where there is no source task, scouts go out after each experience to
+what it held, and guide the next.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ def guided(
         scout_epochs: int = 5,
         scout_lr: float = 0.05,
         scout_batch_size: int = 10,
+        scout_examples: int = 0,
         measure: Measure = "squared",
         focus: Focus = "zero_enforced_and_normalized",
         scope: Scope = "tensor",
@@ -48,18 +51,34 @@ def guided(
         apply: Apply = "update",
     ) -> Plugins:
         from gtl_bench.gtl import GTLPlugin
+        from gtl_bench.gtl.continual import ContinualGTLPlugin
 
-        raw = source.scouts(
-            n_scouts=n_scouts,
-            n_classes=n_classes,
-            epochs=scout_epochs,
-            lr=scout_lr,
-            batch_size=scout_batch_size,
-            measure=measure,
-            absent=absent,
-        )
-        guide = raw.focused(focus, scope=scope).tempered(temperature)
-        return [GTLPlugin(control(guide, source.rng("control")), apply=apply)]
+        scouting = {
+            "n_scouts": n_scouts,
+            "n_classes": n_classes,
+            "examples": scout_examples or None,
+            "epochs": scout_epochs,
+            "lr": scout_lr,
+            "batch_size": scout_batch_size,
+            "measure": measure,
+            "absent": absent,
+        }
+
+        def prepared(raw: Guide) -> Guide:
+            guide = raw.focused(focus, scope=scope).tempered(temperature)
+            return control(guide, source.rng("control"))
+
+        if len(source.examples.y):
+            return [GTLPlugin(prepared(source.scouts(**scouting)), apply=apply)]
+        generator = source.rng("scouts")
+        return [
+            ContinualGTLPlugin(
+                lambda base, dataset: prepared(
+                    source.scouts_from(base, dataset, generator, **scouting)
+                ),
+                apply=apply,
+            )
+        ]
 
     build.__doc__ = doc
     return build

@@ -1,0 +1,1 @@
+"""Experiments that are no streams of single examples (`gtl_bench.experiment`), a module a kind."""
