@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from gtl_bench import Linear, Log
 from gtl_bench.data import DataFolder
-from gtl_bench.errors import UsageError
+from gtl_bench.errors import Interrupted, UsageError
 from gtl_bench.plan import Request, plan
 from gtl_bench.recipes import discover
 from gtl_bench.report import style
@@ -108,6 +109,24 @@ def test_wrong_usage(tmp_path: Path, more: dict[str, Any], message: str) -> None
         planned(tmp_path, **more)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path, inline: Any) -> None:
+    found = planned(tmp_path)
+    folder = RunFolder(tmp_path / "sweep")
+    folder.prepare()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 3 and not progress.stopped:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="Repeat the command"):
+        sweep(found, folder, inline, interrupt)
+    before = {path: path.stat().st_mtime_ns for path in folder.records.iterdir()}
+    assert 1 <= len(before) < 8
+    assert len(sweep(found, folder, inline)) == 8
+    after = {path: path.stat().st_mtime_ns for path in folder.records.iterdir()}
+    assert before.items() <= after.items()
 
 
 def test_numbers_are_those_of_a_run_and_are_computed_once(tmp_path: Path, inline: Any) -> None:

@@ -78,10 +78,12 @@ def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 
     Returns:
         A row a strategy of `info`, in its order, indexed by name, with the columns label, control,
-        seeds; for each metric its _mean, _low and _high (0 to 1); and for the half-life its
-        _median, _min and _max in examples. NaN where there is nothing to tell, and for the interval
-        of a single seed.
+        seeds; for each metric its _mean, _low and _high (0 to 1) and whether it is among the _best
+        (`leaders`); and for the half-life its _median, _min and _max in examples. NaN where there
+        is nothing to tell, and for the interval of a single seed.
     """
+    names = [name for name in info.reported.metrics if name != HALF_LIFE]
+    best = {name: leaders(scalars, info, name).names for name in names}
     rows = []
     for strategy in info.strategies:
         cells = scalars[scalars.index.get_level_values("strategy") == strategy.name]
@@ -100,6 +102,7 @@ def summary(scalars: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
                 row[f"{name}_mean"], row[f"{name}_low"], row[f"{name}_high"] = map(
                     float, stats.mean_interval(values)
                 )
+                row[f"{name}_best"] = strategy.name in best[name]
         rows.append(row)
     return pd.DataFrame(rows).set_index("strategy")
 

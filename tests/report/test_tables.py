@@ -17,6 +17,7 @@ from scipy import stats as scipy_stats
 from gtl_bench import metrics
 from gtl_bench.errors import DataError, RunError, UsageError
 from gtl_bench.report import RunInfo, StrategyInfo, tables, write_report
+from gtl_bench.report.latex import escaped
 
 
 def summary_of(records, info):
@@ -273,6 +274,17 @@ def test_the_best_is_bold_and_so_is_what_is_not_told_from_it(make_run):
     assert bold_in(table, table.header.index("Forgetting (%) ↓")) == {"SI"}  # less is better
     assert bold_in(table, table.header.index("Retention half-life (examples) ↑")) == set()
     assert table.notes[1].startswith("Bold: the best mean, and those not told from it")
+    numbers = tables.summary(scalars, info)
+    assert set(numbers.index[numbers["final_accuracy_best"]]) == {"ewc", "si"}
+    assert set(numbers.index[numbers["forgetting_best"]]) == {"si"}
+    for text, escape, left, right in (
+        (tables.to_markdown(table), str, "**", "**"),
+        (tables.to_latex(table), escaped, r"\textbf{", "}"),
+        (tables.to_html(table), str, "<strong>", "</strong>"),
+    ):
+        for line, column in table.bold:
+            assert f"{left}{escape(table.rows[line][column])}{right}" in text
+        assert text.count(left) == len(table.bold) * (2 if left == right else 1)
 
 
 def test_with_too_few_seeds_the_best_alone_is_bold(make_run):
