@@ -42,9 +42,7 @@ class QuadraticPenalty(SupervisedPlugin):
         self.strength = strength
         self.importance: dict[str, Tensor] = {}
         self.anchor: dict[str, Tensor] = {}
-        self._held: list[str] = []
-        self._parameters: list[nn.Parameter] = []
-        self._at_anchor = False
+        self._held: list[tuple[nn.Parameter, Tensor, Tensor]] = []
 
     def penalty(self, model: nn.Module) -> float:
         """The penalty's value for the model as it is."""
@@ -57,41 +55,32 @@ class QuadraticPenalty(SupervisedPlugin):
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Find the parameters that are held: the model may have been adapted."""
-        trainable = _trainable(strategy.model)
-        self._held = [name for name in trainable if name in self.anchor]
-        self._parameters = [trainable[name] for name in self._held]
-        values = [parameter.detach() for parameter in self._parameters]
-        anchors = [self.anchor[name] for name in self._held]
-        self._at_anchor = all(map(torch.equal, values, anchors))
+        self._hold(_trainable(strategy.model))
 
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Add the penalty's gradient, strength · Ω ⊙ (θ − θ*), to the task's."""
-        if self._at_anchor:
-            return
-        held = [
-            (parameter.grad, parameter.detach(), self.anchor[name], self.importance[name])
-            for name, parameter in zip(self._held, self._parameters)
-            if parameter.grad is not None
+        for parameter, anchor, importance in self._held:
+            if parameter.grad is not None:
+                moved = parameter.detach() - anchor
+                parameter.grad.addcmul_(importance, moved, value=self.strength)
+
+    def _hold(self, trainable: dict[str, nn.Parameter]) -> None:
+        """Set each parameter that has an anchor beside its anchor and its importance."""
+        self._held = [
+            (parameter, self.anchor[name], self.importance[name])
+            for name, parameter in trainable.items()
+            if name in self.anchor
         ]
-        if held:
-            gradients, parameters, anchors, importances = map(list, zip(*held))
-            moved = torch._foreach_sub(parameters, anchors)
-            torch._foreach_addcmul_(gradients, importances, moved, value=self.strength)
 
-    def after_update(self, strategy: Any, **kwargs: Any) -> None:
-        """From the first update on, parameters are no longer at their anchors."""
-        self._at_anchor = False
-
-    def _consolidate(self, model: nn.Module) -> tuple[list[nn.Parameter], list[Tensor]]:
-        """Make the present parameters the anchor; returns them and their importance."""
+    def _consolidate(self, model: nn.Module) -> None:
+        """Make the present parameters the anchor, new ones included."""
         trainable = _trainable(model)
         for name, parameter in trainable.items():
             if name not in self.anchor:
                 self.anchor[name] = torch.empty_like(parameter, requires_grad=False)
                 self.importance[name] = torch.zeros_like(parameter, requires_grad=False)
-        values = [parameter.detach() for parameter in trainable.values()]
-        torch._foreach_copy_([self.anchor[name] for name in trainable], values)
-        return list(trainable.values()), [self.importance[name] for name in trainable]
+            self.anchor[name].copy_(parameter.detach())
+        self._hold(trainable)
 
 
 class EWC(QuadraticPenalty):
@@ -117,11 +106,12 @@ class EWC(QuadraticPenalty):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Add the experience's Fisher information and move the anchor."""
-        parameters, importance = self._consolidate(strategy.model)
+        self._consolidate(strategy.model)
+        parameters, _, importances = zip(*self._held)
         if self.decay != 1:
-            torch._foreach_mul_(importance, self.decay)
+            torch._foreach_mul_(importances, self.decay)
         add_fisher_information(
-            importance,
+            importances,
             strategy.model,
             parameters,
             strategy._criterion,
@@ -166,9 +156,9 @@ def _single_gradients(
 class SynapticIntelligence(QuadraticPenalty):
     """Synaptic intelligence: importance is how much a parameter's way lowered the loss.
 
-    Along each experience ω_k = −Σ g_k Δθ_k, with g the gradient of the task's loss alone. At its
-    end Ω_k grows by max(0, ω_k) / ((Δ_k)² + ξ), with Δ the way from the experience's start, and the
-    present parameters become the anchor.
+    Along each experience ω_k = −Σ_t g_k(t) (θ_k(t+1) − θ_k(t)), with g(t) the gradient of the
+    task's loss alone before update t. At its end Ω_k grows by max(0, ω_k) / ((Δ_k)² + ξ), with Δ
+    the way from the experience's start, where the anchor stays until the next experience begins.
 
     Source: Zenke, Poole, Ganguli, ICML 2017, equations 3 to 5. Their c is `strength`/2.
 
@@ -182,46 +172,71 @@ class SynapticIntelligence(QuadraticPenalty):
         if not damping > 0:
             raise ValueError(f"SI's damping is {damping}; it must be above 0")
         self.damping = damping
-        self._all: list[nn.Parameter] = []
-        self._start: list[Tensor] = []
-        self._previous: list[Tensor] = []
-        self._gradient: list[Tensor] = []
-        self._path_integral: list[Tensor] = []
+        self._paths: list[_Path] = []
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Begin a path."""
-        super().before_training_exp(strategy, **kwargs)
-        parameters = list(_trainable(strategy.model).values())
-        if [p.shape for p in parameters] != [start.shape for start in self._start]:
-            self._start = [torch.empty_like(p, requires_grad=False) for p in parameters]
-            self._previous = [torch.empty_like(start) for start in self._start]
-            self._gradient = [torch.empty_like(start) for start in self._start]
-            self._path_integral = [torch.empty_like(start) for start in self._start]
-        self._all = parameters
-        torch._foreach_copy_(self._start, [p.detach() for p in parameters])
-        torch._foreach_copy_(self._previous, self._start)
-        torch._foreach_zero_(self._path_integral)
+        """Begin a path where the parameters are now, and anchor them there."""
+        self._consolidate(strategy.model)
+        known = [id(path.parameter) for path in self._paths]
+        if known != [id(parameter) for parameter, _, _ in self._held]:
+            self._paths = [_Path(*held) for held in self._held]
+        for path in self._paths:
+            path.begin()
 
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Keep the task's gradient, before the penalty's is added to it."""
-        torch._foreach_copy_(self._gradient, [_gradient_of(p) for p in self._all])
-        super().after_backward(strategy, **kwargs)
-
-    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Go along the path: here, after all that follows an update, such as a guide."""
-        parameters = [p.detach() for p in self._all]
-        torch._foreach_sub_(self._previous, parameters)
-        torch._foreach_addcmul_(self._path_integral, self._gradient, self._previous)
-        torch._foreach_copy_(self._previous, parameters)
+        """Go along the path, and add the penalty's gradient."""
+        for path in self._paths:
+            penalised = path.follow(self.strength)
+            if path.parameter.grad is not None:
+                path.parameter.grad = penalised
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Turn the path into importance and move the anchor."""
-        parameters, importance = self._consolidate(strategy.model)
-        way = torch._foreach_sub([p.detach() for p in parameters], self._start)
-        torch._foreach_mul_(way, way)
-        torch._foreach_add_(way, self.damping)
-        torch._foreach_clamp_min_(self._path_integral, 0.0)
-        torch._foreach_addcdiv_(importance, self._path_integral, way)
+        """Turn the path into importance."""
+        for path in self._paths:
+            path.end(self.damping)
+
+
+class _Path:
+    """A parameter's path along an experience, from its anchor on.
+
+    As θ(0) = θ*, summation by parts gives −ω = Σ_{t≥1} (θ(t) − θ*) (g(t−1) − g(t)), where the
+    gradient after the last update counts as 0. In this form what the penalty needs anyway,
+    θ(t) − θ*, is enough, and parameters need not be kept from before an update.
+    """
+
+    def __init__(self, parameter: nn.Parameter, anchor: Tensor, importance: Tensor) -> None:
+        self.parameter = parameter
+        self.anchor = anchor
+        self.importance = importance
+        self.gradient: Tensor | None = None
+        self.moved = torch.empty_like(anchor)
+        self.minus_omega = torch.empty_like(anchor)
+
+    def begin(self) -> None:
+        """Begin at the anchor."""
+        self.gradient = None
+        self.minus_omega.zero_()
+
+    def follow(self, strength: float) -> Tensor:
+        """Go on to the present parameter; returns its gradient with the penalty's added.
+
+        The result is another tensor, whatever becomes of it: the task's gradient is needed again.
+        """
+        gradient = _gradient_of(self.parameter)
+        before, self.gradient = self.gradient, gradient
+        if before is None:  # at the anchor there is no penalty
+            return gradient.clone()
+        torch.sub(self.parameter.detach(), self.anchor, out=self.moved)
+        self.minus_omega.addcmul_(self.moved, before.sub_(gradient))
+        return torch.addcmul(gradient, self.importance, self.moved, value=strength, out=before)
+
+    def end(self, damping: float) -> None:
+        """Add what the path has gained to the importance."""
+        if self.gradient is not None:
+            torch.sub(self.parameter.detach(), self.anchor, out=self.moved)
+            self.minus_omega.addcmul_(self.moved, self.gradient).clamp_max_(0)
+            way = self.moved.square_().add_(damping)
+            self.importance.addcdiv_(self.minus_omega, way, value=-1)
 
 
 class MAS(QuadraticPenalty):
@@ -248,12 +263,13 @@ class MAS(QuadraticPenalty):
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Mix in the experience's importance and move the anchor."""
         first = not self.anchor
-        parameters, importance = self._consolidate(strategy.model)
+        self._consolidate(strategy.model)
+        parameters, _, importances = zip(*self._held)
         dataset = strategy.experience.dataset
-        torch._foreach_mul_(importance, 0.0 if first else self.alpha)
+        torch._foreach_mul_(importances, 0.0 if first else self.alpha)
         share = (1.0 if first else 1 - self.alpha) / len(dataset)
         for gradients in _single_gradients(strategy.model, parameters, dataset, _squared_norm):
-            torch._foreach_add_(importance, torch._foreach_abs(gradients), alpha=share)
+            torch._foreach_add_(importances, torch._foreach_abs(gradients), alpha=share)
 
 
 def _squared_norm(output: Tensor, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ def test_replay_ends_in_the_base_and_leaves_importance(plugin: Any, scenario: Sc
     source.replay(plugin)
     assert max(float(value.max()) for value in plugin.importance.values()) > 0
     base = dict(source.model.named_parameters())
+    plugin.before_training_exp(SimpleNamespace(model=source.model))
     assert all(torch.equal(anchor, base[name]) for name, anchor in plugin.anchor.items())
 
 

@@ -60,9 +60,12 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
         self._new_experience = True
         self._seen: list[nn.Parameter] = []
         self._guides: dict[Tensor, Tensor] = {}
+        self._groups: list[tuple[dict[str, Any], list[tuple[Tensor, Tensor]]]] = []
         self._before: list[Tensor] = []
-        self._stepped: list[tuple[Tensor, Tensor]] = []
+        self._stepped: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._optimizer: torch.optim.Optimizer | None = None
         self._hook: RemovableHandle | None = None
+        self._armed = False
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """The model may have been adapted: look at it before the next update."""
@@ -70,8 +73,9 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def before_update(self, strategy: Any, **kwargs: Any) -> None:
         """Multiply the gradients, or get ready to guide the step."""
-        if self._new_experience:
+        if self._new_experience or strategy.optimizer is not self._optimizer:
             self._follow(strategy.model)
+            self._attend(strategy.optimizer)
             self._new_experience = False
         if not self._guides:
             return
@@ -80,7 +84,7 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
             if pairs:
                 torch._foreach_mul_(*map(list, zip(*pairs)))
         elif _is_plain_sgd(strategy.optimizer):
-            self._hook = strategy.optimizer.register_step_pre_hook(self._step_guided)
+            self._armed = True
         else:
             with torch.no_grad():
                 torch._foreach_copy_(self._before, list(self._guides))
@@ -89,10 +93,9 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
         """Go from the weights kept towards those that the optimizer proposed."""
         if not self._guides or self.apply == "gradient":
             return
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
-            for parameter, gradient in self._stepped:
+        if self._armed:
+            self._armed = False
+            for parameter, gradient, _ in self._stepped:
                 parameter.grad = gradient
             self._stepped.clear()
         else:
@@ -102,21 +105,42 @@ class GTLPlugin(SupervisedPlugin):  # type: ignore[misc]
                 torch._foreach_lerp_(self._before, guided, list(self._guides.values()))
                 torch._foreach_copy_(guided, self._before)
 
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Between experiences the optimizer is anybody's."""
+        self._leave()
+
     @torch.no_grad()
     def _step_guided(self, optimizer: torch.optim.SGD, args: Any, kwargs: Any) -> None:
         """The guided step of plain SGD, w ← w − lr · g ⊙ gradient, in a single pass.
 
         It is taken just before the optimizer's own step, from which the gradients are hidden.
         """
-        for group in optimizer.param_groups:
-            guided = [p for p in group["params"] if p.grad is not None and p in self._guides]
-            if guided:
-                gradients = [p.grad for p in guided]
-                guides = [self._guides[p] for p in guided]
-                torch._foreach_addcmul_(guided, gradients, guides, value=-group["lr"])
-                self._stepped += zip(guided, gradients)
-                for parameter in guided:
+        if not self._armed:
+            return
+        for group, guided in self._groups:
+            stepped = [(p, p.grad, g) for p, g in guided if p.grad is not None]
+            if stepped:
+                parameters, gradients, guides = zip(*stepped)
+                torch._foreach_addcmul_(parameters, gradients, guides, value=-group["lr"])
+                for parameter in parameters:
                     parameter.grad = None
+                self._stepped += stepped
+
+    def _attend(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stand by for the optimizer's steps; `_armed` says which of them are to be guided."""
+        self._leave()
+        self._optimizer = optimizer
+        self._hook = optimizer.register_step_pre_hook(self._step_guided)
+        self._groups = [
+            (group, [(p, self._guides[p]) for p in group["params"] if p in self._guides])
+            for group in optimizer.param_groups
+        ]
+
+    def _leave(self) -> None:
+        """Leave the optimizer as it was found."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._optimizer = self._hook = None
 
     def _follow(self, model: nn.Module) -> None:
         """Find each parameter's guide, unless they are the parameters last seen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import warnings
@@ -212,6 +213,43 @@ def test_gradients_clipped_by_another_plugin_are_what_is_guided(name: str, first
     for key, g in plugin.guide.values.items():
         expected = g * (proposed[key] - before[key])
         torch.testing.assert_close(guided[key] - before[key], expected, rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_steps_of_others_are_not_guided(name: str) -> None:
+    """The optimizer may step elsewhere too: after an interrupted experience, or within one."""
+
+    class Stop(SupervisedPlugin):
+        def after_update(self, strategy: Any, **kwargs: Any) -> None:
+            raise KeyboardInterrupt
+
+    def one_more_step(plugins: Sequence[Any]) -> dict[str, Tensor]:
+        model = model_of()
+        optimizer = OPTIMIZERS[name](list(model.parameters()))
+        with contextlib.suppress(KeyboardInterrupt):
+            train(model, lambda parameters: optimizer, plugins, experiences(1))
+        model.load_state_dict(model_of().state_dict())
+        optimizer.state.clear()
+        train(model, lambda parameters: optimizer, [], experiences(1))
+        return start_of(model)
+
+    expected = one_more_step([])
+    for plugins in ([], [Stop()]):
+        stepped = one_more_step([GTLPlugin(guide_of(model_of())), *plugins])
+        for key, value in expected.items():
+            assert torch.equal(stepped[key], value)
+
+
+def test_an_optimizer_put_in_during_an_experience_is_guided() -> None:
+    class Replace(SupervisedPlugin):
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.optimizer = sgd(list(strategy.model.parameters()))
+
+    plugin = GTLPlugin(guide_of(model_of()))
+    expected = train(model_of(), sgd, [plugin], experiences(1), epochs=3)
+    replaced = train(model_of(), sgd, [plugin, Replace()], experiences(1), epochs=3)
+    for key, value in expected.items():
+        assert torch.equal(replaced[key], value)
 
 
 # --- apply="gradient" ----------------------------------------------------------------------------
