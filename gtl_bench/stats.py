@@ -1,10 +1,10 @@
 """Means over seeds, and paired comparisons of two strategies.
 
-One kind of interval everywhere: Student's t. In simulations of accuracies and of their paired
-differences (tests/test_stats.py) it covers the true mean 94 to 96 % of the time with 5, 10 and 20
-seeds. The bias-corrected and accelerated bootstrap (BCa) covers it 81 to 87 % of the time with 5
-seeds, and is short of 93 % in most cases with 20. Neither is to be trusted with values that are
-strongly skewed, such as those of a strategy that diverges now and then: which runs diverged is
+One kind of interval of means everywhere: Student's t. In simulations of accuracies and of their
+paired differences (tests/test_stats.py) it covers the true mean 94 to 96 % of the time with 5, 10
+and 20 seeds. The bias-corrected and accelerated bootstrap (BCa) covers it 81 to 87 % of the time
+with 5 seeds, and is short of 93 % in most cases with 20. Neither is to be trusted with values that
+are strongly skewed, such as those of a strategy that diverges now and then: which runs diverged is
 therefore said beside the interval. Nothing here is random, so nothing takes a seed.
 
 Axis 0 is always the runs. Runs of two strategies are paired by their seed, which gives both the
@@ -58,6 +58,23 @@ def mean_interval(values: Array) -> Interval:
         return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
     half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return Interval(mean, mean - half, mean + half)
+
+
+def share_interval(count: int, n: int) -> Interval:
+    """A share of n independent runs and its 95 % interval by Wilson's score.
+
+    Unlike an interval of means it stays within 0 to 1 and has a width where all runs agree. Wilson,
+    "Probable inference, the law of succession, and statistical inference", JASA 1927.
+
+    Args:
+        count: the runs that count, 0 to n.
+        n: all runs, 1 or more.
+
+    Returns:
+        Three arrays of shape (), 0 to 1.
+    """
+    low, high = stats.binomtest(count, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(np.array(count / n), np.array(low), np.array(high))
 
 
 def signed_rank_p(differences: Array) -> float:

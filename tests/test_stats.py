@@ -35,6 +35,15 @@ def test_interval_of_differences_is_that_of_the_paired_t_test():
     )
 
 
+def test_share_interval_by_hand():
+    z = 1.959964  # 10 of 100: Wilson's limits solve (p - 0.1)^2 = z^2 p (1 - p) / 100
+    share = stats.share_interval(10, 100)
+    assert share.mean == pytest.approx(0.1)
+    for limit in (share.low, share.high):
+        assert (limit - 0.1) ** 2 == pytest.approx(z**2 * limit * (1 - limit) / 100, rel=1e-5)
+    assert stats.share_interval(0, 500).high == pytest.approx(z**2 / (500 + z**2), rel=1e-5)
+
+
 def test_interval_works_along_the_first_axis():
     values = np.random.default_rng(0).normal(size=(5, 3, 2))
     whole = stats.mean_interval(values)

@@ -20,7 +20,7 @@ from gtl_bench.report.verdict import Verdict, judge
 from gtl_bench.report.writing import replace_file, write_text
 from gtl_bench.store import RunFolder
 
-#: The metrics of the short table on the terminal.
+#: The metrics of a stream's short table on the terminal.
 SHORT = ("final_accuracy", "learning_accuracy", "forgetting", "source_accuracy_kept")
 
 
@@ -135,7 +135,8 @@ def report_run(
     )
     page = partial(write_text, page_of_run(run, judged, focus))
     replace_file(page_folder / "index.html", page)
-    return judged, tables.summary_table(run.scalars, run.records, run.info, SHORT)
+    short = SHORT if run.info.kind == "stream" else None
+    return judged, tables.summary_table(run.scalars, run.records, run.info, short)
 
 
 def page_of_run(run: Run, judged: Verdict | None, focus: str) -> str:

@@ -279,7 +279,7 @@ def summary_table(
     }
     notes = [
         *bold_notes(list(best.values()), info.strategies, int(numbers["seeds"].max())),
-        *_base_notes(records),
+        *(_base_notes(records) if info.kind == "stream" else ()),
         *diverged_notes(records, info),
     ]
     if HALF_LIFE in {metric.name for metric in shown}:
