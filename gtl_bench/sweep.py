@@ -34,7 +34,7 @@ class Point:
 
     Attributes:
         recipe: the strategy.
-        value: of the hyperparameter; NaN for a strategy that doesn't search it.
+        value: of the hyperparameter; NaN for a strategy that doesn't have it to choose.
         tuned: it is the value that a run would use.
         cells: a cell a seed.
     """
@@ -81,10 +81,10 @@ def plan_sweep(
     data_folder: Path | None = None,
     cache_folder: Path | None = None,
 ) -> Sweep:
-    """Plan a sweep: every strategy that searches the hyperparameter, at each value and its own.
+    """Plan a sweep: every strategy that has the hyperparameter, at each value and its own.
 
-    Its own value is the tuned one, or else its default. A strategy that doesn't search the
-    hyperparameter is computed once.
+    Its own value is the tuned one, or else its default. A strategy that doesn't have it, or whose
+    value makes it what it is, is computed once.
 
     Args:
         benchmark: the benchmark's name.
@@ -92,7 +92,8 @@ def plan_sweep(
         key: the hyperparameter, such as "lr".
         registry: all recipes.
         data: where data sets are.
-        values: of the hyperparameter; a ladder over the strategies' search ranges if empty.
+        values: of the hyperparameter; a ladder over the strategies' search ranges if empty, which
+            needs one that searches it.
         seeds: how many, from 0 on.
         settings: texts KEY=VALUE, of the benchmark's parameters.
         tuned: a file of tuned values; the one that ships with the benchmark if None.
@@ -101,22 +102,24 @@ def plan_sweep(
         cache_folder: where workers keep source phases, or None for each one's own place.
 
     Raises:
-        UsageError: for unknown names and wrong values, and if no strategy searches the
-            hyperparameter over numbers.
+        UsageError: for unknown names and wrong values, if no strategy has the hyperparameter as a
+            number, and if there are no values and no strategy searches it over numbers.
         DataError: if the data can't be had.
     """
     asked = registry.benchmark(benchmark)
     recipes, files, broken = choose_strategies(strategies, registry, asked)
     if broken:
         raise UsageError(broken[0].reason)
-    spaces = [recipe.search[key] for recipe in recipes if key in recipe.search]
-    ranges = [space for space in spaces if isinstance(space, Log | Linear)]
-    if not ranges:
+    if not any(_has(recipe, key) for recipe in recipes):
         known = sorted({key for recipe in recipes for key in recipe.search})
         raise UsageError(
-            f"--over {key}: none of these strategies searches it over numbers; they search "
+            f"--over {key}: none of these strategies has it as a number; they search "
             f"{', '.join(known) or 'nothing'}."
         )
+    spaces = [recipe.search[key] for recipe in recipes if key in recipe.search]
+    ranges = [space for space in spaces if isinstance(space, Log | Linear)]
+    if not (ranges or values):
+        raise UsageError(f"--over {key}: no strategy searches it: name values with --values.")
     setup = set_up(
         asked,
         registry,
@@ -137,7 +140,20 @@ def plan_sweep(
         for recipe in recipes
         for value, is_own, full in _values(recipe, key, texts, found)
     ]
-    return Sweep(setup, key, recipes, tuple(points), isinstance(ranges[0], Log), found.description)
+    logarithmic = isinstance(ranges[0], Log) if ranges else _spans_a_power_of_ten(points)
+    return Sweep(setup, key, recipes, tuple(points), logarithmic, found.description)
+
+
+def _has(recipe: StrategyRecipe, key: str) -> bool:
+    """Whether a strategy has a hyperparameter as a number that can be chosen."""
+    default = recipe.defaults.get(key)
+    number = isinstance(default, int | float) and not isinstance(default, bool)
+    return number and key not in recipe.pinned
+
+
+def _spans_a_power_of_ten(points: Sequence[Point]) -> bool:
+    values = [point.value for point in points if not math.isnan(point.value)]
+    return min(values) > 0 and max(values) >= 10 * min(values)
 
 
 def ladder(ranges: Sequence[Log | Linear]) -> list[float]:
@@ -156,7 +172,7 @@ def _values(
     """The strategy's values in rising order: value, whether it is its own, all hyperparameters."""
     own = resolve(recipe, {}, tuned.values(recipe))
     check_learner(recipe.name, own)
-    if key not in recipe.search:
+    if not _has(recipe, key):
         return [(math.nan, True, own)]
     found = {own[key]: own}
     for text in texts:
@@ -188,7 +204,7 @@ def sweep(
         on_progress: called whenever a cell ends.
 
     Returns:
-        A row a cell: strategy, value (NaN where the strategy doesn't search it), tuned, seed,
+        A row a cell: strategy, value (NaN where the strategy doesn't have it), tuned, seed,
         final_accuracy (0 to 1).
 
     Raises:

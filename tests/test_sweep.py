@@ -93,10 +93,32 @@ def test_without_values_the_ladder_is_used(tmp_path: Path, tuned: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "values", "expected", "logarithmic"),
+    [
+        ("n_scouts", ("5", "120"), [5, 40, 120], True),
+        ("n_classes", ("2", "5"), [2, 3, 5], False),
+        ("scout_examples", ("9",), [0, 9], False),
+    ],
+)
+def test_what_no_strategy_searches_can_be_swept_too(
+    tmp_path: Path, key: str, values: tuple[str, ...], expected: list[int], logarithmic: bool
+) -> None:
+    found = planned(tmp_path, ("naive", "gtl"), key=key, values=values, tuned=None)
+    naive, *gtl = found.points
+    assert math.isnan(naive.value)
+    assert [point.value for point in gtl] == expected
+    assert [point.cells[0].strategy_settings[key] for point in gtl] == expected
+    assert found.logarithmic == logarithmic
+
+
+@pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"key": "speed"}, "--over speed: none of these strategies searches it over numbers"),
+        ({"key": "speed"}, "--over speed: none of these strategies has it as a number"),
         ({"strategies": ("frozen",)}, "they search nothing"),
+        ({"strategies": ("gtl",), "key": "measure"}, "has it as a number"),
+        ({"strategies": ("gtl",), "key": "n_scouts", "values": ()}, "name values with --values"),
+        ({"strategies": ("gtl",), "key": "n_scouts", "values": ("2.5",)}, "expected a whole"),
         ({"values": ("fast",)}, "naive.lr=fast: expected a number"),
         ({"values": ("-1",)}, "0 or more"),
         ({"settings": ("per_class",)}, "write benchmark.KEY=VALUE"),

@@ -74,7 +74,7 @@ class _Line:
 def sensitivity(swept: Swept, layout: Layout = PRINT) -> Sheet:
     """Final accuracy against the value, mean and band, a dot at the value that a run would use.
 
-    A strategy that doesn't search the hyperparameter is a level line.
+    A strategy that doesn't have the hyperparameter is a level line.
     """
     with rc(layout.scale):
         lines = _lines(swept)
