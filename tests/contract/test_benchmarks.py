@@ -126,7 +126,7 @@ def test_tuning_sees_no_test_image_of_reported_runs(
         pytest.skip("it has no images for tuning")
     tuned = experiment(recipe, data, split="tune")
     seen = set().union(*(rows(x) for x, _ in (*tuned.trained(), *tuned.tested())))
-    assert seen.isdisjoint(*(rows(x) for x, _ in experiment(recipe, data).tested()))
+    assert all(seen.isdisjoint(rows(x)) for x, _ in experiment(recipe, data).tested())
 
 
 def test_wrong_values_are_refused(recipe: BenchmarkRecipe, data: DataFolder) -> None:
