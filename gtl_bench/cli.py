@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,10 @@ import typer
 from gtl_bench.errors import GTLBenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+    from gtl_bench.cell import Result
     from gtl_bench.plan import Plan, Request
     from gtl_bench.report.run import Options
     from gtl_bench.report.tables import Table as PrintedTable
@@ -609,9 +611,9 @@ def _compute(
     from gtl_bench.runner import manifest
     from gtl_bench.runner import run as run_plan
 
-    def about(seconds: dict[str, float]) -> dict[str, Any]:
+    def about(seconds: dict[str, float], failed: Sequence[Result] = ()) -> dict[str, Any]:
         text = shlex.join(command or _this_command())
-        return {**manifest(planned, folder, request, seconds), "command": text}
+        return {**manifest(planned, folder, request, seconds, failed), "command": text}
 
     folder.prepare()
     if planned.setup.stand_in_reason:
@@ -623,7 +625,7 @@ def _compute(
         with _Bar(title or planned.title) as bar:
             progress = run_plan(todo, folder, executor, bar.show, fresh)
         try:
-            folder.write_manifest(about(progress.seconds))
+            folder.write_manifest(about(progress.seconds, progress.failed))
             if progress.finished:
                 _report(folder)
                 typer.echo(f"{planned.title}: records, tables, figures are in {folder.path}")
@@ -645,7 +647,9 @@ def _ending(
     a single one.
     """
     _name_damaged(*folder.damaged, *progress.damaged)
-    for result in progress.failed:
+    alike = progress.total > 1 and len(progress.failed) == progress.total
+    alike = alike and len({result.error for result in progress.failed}) == 1
+    for result in [] if alike else progress.failed:
         cell = f"{result.cell.strategy}:{result.cell.seed}"
         just_it = [*whole, "--only", cell] if whole else again
         _complain(
@@ -658,6 +662,8 @@ def _ending(
         counts = f"{progress.finished} of {progress.total} cells are finished"
         counts += f", {len(progress.failed)} failed" if progress.failed else ""
         why = f"{progress.stopped} " if progress.stopped else ""
+        if alike:  # the benchmark's own fault, as a rule
+            why = f"all cells alike: {progress.failed[0].error} "
         _complain(f"{why}{counts}; resume: {shlex.join(again)}")
     statuses = [result.exit_status for result in progress.failed]
     statuses += [UsageError.exit_status] * len(planned.broken)
@@ -666,7 +672,10 @@ def _ending(
 
 
 class _Bar:
-    """A progress bar over cells: done, running, failed, and the time that is left."""
+    """A progress bar over cells: done, running, failed, and the time that is left.
+
+    The estimate is that each cell takes as long as one did so far; those reused took nothing.
+    """
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -676,20 +685,24 @@ class _Bar:
             Progress,
             TextColumn,
             TimeElapsedColumn,
-            TimeRemainingColumn,
         )
+        from rich.table import Column
 
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            # Where the line is short, these two are cut rather than a number.
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=2)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(),
             TextColumn("done, {task.fields[running]} running, {task.fields[failed]} failed"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]} left"),
             console=Console(stderr=True),
+            expand=True,
         )
-        self._task = self._progress.add_task(title, total=None, running=0, failed=0)
+        self._task = self._progress.add_task(title, total=None, running=0, failed=0, left="?")
+        self._computed = 0
+        self._pace = 0.0  # seconds a cell
+        self._ending = False
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -699,16 +712,25 @@ class _Bar:
         self._progress.stop()
 
     def show(self, progress: Progress) -> None:
+        computed = progress.done - progress.reused
+        if computed > self._computed:
+            self._computed = computed
+            self._pace = (self._progress.tasks[0].elapsed or 0.0) / computed
+        left = timedelta(seconds=round(self._pace * (progress.total - progress.done)))
         self._progress.update(
             self._task,
             total=progress.total,
             completed=progress.done,
             running=progress.running,
             failed=len(progress.failed),
+            left=left if computed or progress.done == progress.total else "?",
         )
-        if isinstance(progress.stopped, Interrupted):
-            self._progress.update(
-                self._task, description="ending the running cells; once more to stop at once"
+        if isinstance(progress.stopped, Interrupted) and not self._ending:
+            self._ending = True
+            self._progress.console.print(
+                "gtl-bench: ending the running cells; interrupt once more to stop at once.",
+                soft_wrap=True,
+                highlight=False,
             )
 
 
@@ -720,6 +742,8 @@ def main() -> None:
     """The console script: errors that a user can cause are one line and an exit status."""
     try:
         status = app(standalone_mode=False)
+        if status == Interrupted.exit_status:  # what some versions of Typer make of Ctrl-C
+            raise KeyboardInterrupt
     except _ClickError as error:
         _complain(f"{error.format_message()} See --help.")
         status = UsageError.exit_status
@@ -727,7 +751,6 @@ def main() -> None:
         _complain(str(error))
         status = error.exit_status
     except (typer.Abort, KeyboardInterrupt):
-        status = Interrupted.exit_status
-    if status == Interrupted.exit_status:
         _complain("interrupted at once; what was finished is kept.")
+        status = Interrupted.exit_status
     raise SystemExit(status)

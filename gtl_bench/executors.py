@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import multiprocessing
+import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -16,6 +17,9 @@ from gtl_bench.errors import RunError, UsageError
 
 #: Seconds to wait for an answer of a dask scheduler.
 TIMEOUT = 10.0
+
+#: local:N, host:port, or a protocol's address, in a form that is the protocol's affair.
+_ADDRESS = re.compile(r"local:0*[1-9]\d*|(?!local:)[^\s/]+:\d+|\w+://\S+", re.ASCII)
 
 
 class LocalExecutor(ProcessPoolExecutor):
@@ -47,13 +51,15 @@ def dask_executor(address: str) -> Callable[[], Executor]:
             worker processes on this machine.
 
     Raises:
-        UsageError: if dask.distributed is not installed, or for local: without a number.
+        UsageError: if dask.distributed is not installed, or for what can't be an address.
     """
     if importlib.util.find_spec("distributed") is None:
         raise UsageError("--dask needs dask.distributed: pip install 'gtl-bench[dask]'.")
-    kind, _, number = address.partition(":")
-    if kind == "local" and not (number.isdecimal() and int(number)):
-        raise UsageError(f"--dask {address}: write local:N for N workers on this machine.")
+    if not _ADDRESS.fullmatch(address):
+        raise UsageError(
+            f"--dask {address}: write a scheduler's address, such as tcp://10.0.0.1:8786, or "
+            "local:N for N workers on this machine."
+        )
     return lambda: _connected(address)
 
 
@@ -62,6 +68,7 @@ def _connected(address: str) -> Executor:
 
     Raises:
         RunError: if the scheduler doesn't answer.
+        UsageError: for an address that dask can't read.
     """
     from distributed import Client
     from distributed.cfexecutor import ClientExecutor
@@ -72,9 +79,9 @@ def _connected(address: str) -> Executor:
     class DaskExecutor(ClientExecutor):  # type: ignore[misc]
         @property
         def width(self) -> int:
-            """A cell for each thread of the cluster, whose workers may come and go."""
+            """A cell for each worker, which computes one at a time; workers may come and go."""
             try:
-                return max(1, sum(dict(client.nthreads()).values()))
+                return max(1, len(client.nthreads()))
             except OSError:  # no scheduler any more: what was given to it comes back cancelled
                 return 0
 
@@ -91,12 +98,14 @@ def _connected(address: str) -> Executor:
                     threads_per_worker=1,
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
+                    preload="gtl_bench.worker",
                 )
         else:
             client = Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(f"no dask scheduler at {address} ({reason}).") from error
+        kind_of_error = UsageError if isinstance(error, ValueError) else RunError
+        raise kind_of_error(f"no dask scheduler at {address} ({reason}).") from error
     return DaskExecutor(client, pure=False)
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -136,6 +136,7 @@ def run_cells(
                             keep(lost(cell, error))
         except GTLBenchError as error:
             progress.stopped = error
+    on_progress(progress)
 
 
 def stop_if_incomplete(progress: Progress) -> None:
@@ -227,11 +228,24 @@ def _interruptible(progress: Progress) -> Iterator[None]:
 
 
 def manifest(
-    plan: Plan, folder: RunFolder, request: Request, seconds: Mapping[str, float]
+    plan: Plan,
+    folder: RunFolder,
+    request: Request,
+    seconds: Mapping[str, float],
+    failed: Iterable[Result] = (),
 ) -> dict[str, Any]:
-    """What the run's folder says of itself: command, configuration, versions, cells."""
-    seconds = folder.seconds() | dict(seconds)
+    """What the run's folder says of itself: command, configuration, versions, cells.
+
+    Args:
+        plan: the whole of it, whatever part was computed now.
+        folder: its folder; what its manifest says of other cells is kept.
+        request: what was asked for.
+        seconds: key -> wall time of the cells that were computed now.
+        failed: those of them that did not end well.
+    """
     finished = folder.finished()
+    seconds = folder.told("seconds") | dict(seconds)
+    errors = folder.told("error") | {result.cell.key: result.error for result in failed}
     present = [finished[cell.key] for cell in plan.cells if cell.key in finished]
     about = record_metadata(present[0]) if present else {}
     settings = {cell.strategy: cell.strategy_settings for cell in plan.cells}
@@ -266,6 +280,7 @@ def manifest(
                 "seed": cell.seed,
                 "key": cell.key,
                 "seconds": seconds.get(cell.key),
+                "error": None if cell.key in finished else errors.get(cell.key),
             }
             for cell in plan.cells
         ],

@@ -185,12 +185,15 @@ class RunFolder:
             return True
         return False
 
-    def seconds(self) -> dict[str, float]:
-        """Key -> wall time of the cells that the manifest knows; nothing where there is none."""
+    def told(self, what: str) -> dict[str, Any]:
+        """Key -> what the manifest tells of each cell, such as its "seconds"; nothing without one.
+
+        Cells of which it tells nothing are left out.
+        """
         if not self.manifest_path.exists():
             return {}
         cells = self.manifest()["cells"]
-        return {cell["key"]: cell["seconds"] for cell in cells if cell["seconds"] is not None}
+        return {cell["key"]: cell[what] for cell in cells if cell.get(what) is not None}
 
     def load(self) -> pd.DataFrame:
         """The records of the run's cells as one tidy DataFrame.

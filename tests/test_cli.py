@@ -19,7 +19,9 @@ import pandas as pd
 import pytest
 
 from gtl_bench import load_results
-from gtl_bench.cli import main
+from gtl_bench.cell import lost
+from gtl_bench.cli import _Bar, main
+from gtl_bench.runner import Progress
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = [
@@ -194,13 +196,24 @@ def test_stand_in_is_said_loudly_and_carried_everywhere(call: Call, tmp_path: Pa
         (["run", "split-digits", "--set", "joint.lr=1"], "'joint' takes no part in this run"),
         (["run", "split-digits", "--only", "naive"], "--only naive: write STRATEGY:SEED"),
         (["run", "split-digits", "--only", "naive:9"], "a seed from 0 to 4"),
-        (["run", "split-digits", "--dask", "local:many"], "--dask local:many: write local:N"),
+        (["run", "split-digits", "--dask", "local:many"], "--dask local:many: write a scheduler's"),
+        (["run", "split-digits", "--dask", "nowhere"], "--dask nowhere: write a scheduler's"),
         (["run", "split-digits", "--dask", "a:1", "--workers", "2"], "leave it out with --dask"),
         (["run", "split-digits", "--strategies", "nowhere.py"], "no recipe file"),
         (["run", "split-digits", "--strategies", "file"], "unknown strategy 'file'"),
+        (
+            ["run", "split-digits", "--strategies", "broken.py"],
+            "broken.py can't be imported: ZeroDivisionError: division by zero (line 1 of",
+        ),
+        (["check", "broken.py"], "broken.py can't be imported: ZeroDivisionError"),
         (["run", "split-digits", "--matched", "speed=1"], "--matched speed=1"),
         (["run", "split-digits", "--tuned", "nowhere.toml"], "nowhere.toml can't be read"),
         (["run", "split-digits", "--out", "file/run"], "can't write to file/run"),
+        # Where not even the superuser may write.
+        (["run", "split-digits", "--out", "/sys/run"], "can't write to /sys/run: "),
+        (["tune", "split-digits", "--out", "/sys/run"], "can't write to /sys/run: "),
+        (["sweep", "split-digits", "--out", "/sys/run"], "can't write to /sys/run: "),
+        (["new", "strategy", "fine", "--out=/sys/x"], "can't write to /sys/x/fine.py: "),
         (["report", "nowhere"], "nowhere is no run folder"),
         (["report", "nowhere", "--format=jpg"], "--format jpg: choose from pdf, svg, png, pgf"),
         (["report", "nowhere", "--column=triple"], "'--column'"),
@@ -224,20 +237,84 @@ def test_wrong_usage_is_one_line_and_status_2(
     call: Call, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "broken.py").write_text("1 / 0")
     status, out, err = call(*arguments)
     assert status == 2
     assert out == ""
     assert len(err.strip().splitlines()) == 1
     assert message in err
-    assert {path.name for path in tmp_path.iterdir()} <= {"file", "data"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"file", "broken.py", "data"}
 
 
-def test_values_that_only_the_benchmark_can_judge(call: Call) -> None:
-    status, _, err = call(
-        "run", "split-digits", "--strategies=naive", *SMALL, "--set=benchmark.per_class=0"
-    )
-    assert status == 2
-    assert "per_class is 0; it must be 1 or more" in err
+def complaints(err: str) -> list[str]:
+    """The lines that are not the progress bar's."""
+    return [line for line in err.splitlines() if line.startswith("gtl-bench: ")]
+
+
+@pytest.mark.parametrize(
+    ("strategies", "setting", "message"),
+    [
+        (
+            "naive,frozen",
+            "benchmark.per_class=0",
+            "ValueError: per_class is 0; it must be 1 or more",
+        ),
+        ("naive", "benchmark.split=tset", "ValueError: "),
+        ("gtl", "gtl.n_scouts=0", "ValueError: n_scouts is 0; it must be 1 or more"),
+        ("ewc", "ewc.ewc_lambda=-1", "ValueError: the penalty's strength is -1.0; it must be"),
+    ],
+)
+def test_values_that_only_the_recipe_can_judge(
+    call: Call, tmp_path: Path, in_process: None, strategies: str, setting: str, message: str
+) -> None:
+    command = ["run", "split-digits", f"--strategies={strategies}", *SMALL, f"--set={setting}"]
+    status, out, err = call(*command)
+    assert (status, out) == (2, "")
+    # Where it is the same for all cells, it is said once.
+    [complaint] = complaints(err)
+    assert complaint.startswith("gtl-bench: all cells alike: ")
+    assert f"can't be built: {message}" in complaint
+    cells = 2 * len(strategies.split(","))
+    assert f"0 of {cells} cells are finished, {cells} failed; resume: python -m" in complaint
+    assert complaint.endswith(setting)
+    assert records_of(tmp_path / "results" / "split-digits") == {}
+
+
+def test_a_folder_for_data_that_cannot_be_written(call: Call) -> None:
+    for command in (["data", "mnist"], ["run", "split-mnist", "--require-data"]):
+        status, out, err = call(*command, "--data-dir=/sys/data")
+        assert (status, out) == (3, "")
+        assert len(err.strip().splitlines()) == 1
+        assert "MNIST is not in /sys/data" in err
+        assert "could not be downloaded ([Errno " in err
+        assert "run `python -m gtl_bench data mnist --data-dir /sys/data`" in err
+
+
+def test_a_cache_that_cannot_be_written(
+    call: Call, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GTL_BENCH_CACHE", "/sys/cache")
+    status, out, err = call("run", "split-digits", "--strategies=naive", *SMALL)
+    assert (status, out) == (2, "")
+    [complaint] = complaints(err)
+    assert "can't write to /sys/cache: " in complaint
+    assert "choose a folder that can be written" in complaint
+
+
+def test_parameters_that_are_not_finite_are_told_as_divergence(
+    call: Call, tmp_path: Path, in_process: None
+) -> None:
+    nan = "next(strategy.model.parameters()).data.fill_(float('nan'))"
+    recipe(tmp_path / "hollow.py", plugin("after_training_exp", nan))
+    status, out, err = call("run", "split-digits", "--strategies=naive,hollow.py", *SMALL)
+    assert (status, complaints(err)) == (0, [])
+    told = "hollow diverged in 2 of 2 runs (seed 0 after step 1, seed 1 after step 1)"
+    assert told in out
+    folder = tmp_path / "results" / "split-digits"
+    for report in ("tables/summary.md", "report/index.html"):
+        assert told in (folder / report).read_text(encoding="utf-8")
+    table = pd.read_csv(folder / "tables" / "summary.csv", index_col="strategy")
+    assert table.loc["hollow", "final_accuracy_mean"] == 0
 
 
 @pytest.mark.parametrize(
@@ -370,6 +447,10 @@ def test_recipes_that_fail_are_named_with_their_seeds_and_what_computes_just_the
     assert "builder 0 of 2" in out  # the caption
     assert load_results(tmp_path / "results" / "split-digits")["strategy"].unique() == ["naive"]
 
+    page = tmp_path / "results" / "split-digits" / "report" / "index.html"
+    for _, message in bad.values():
+        assert message in page.read_text(encoding="utf-8").replace("&#39;", "'")
+
     # What only fails in training is no wrong usage.
     assert call(*command, "--only=training:1")[0] == 1
     # Mended, one of them is computed alone, and the report is still of the whole run.
@@ -482,6 +563,14 @@ def test_one_bad_apple_of_each_kind_beside_two_healthy_strategies(
     }
     assert table.loc["diverges", "final_accuracy_mean"] == 0
     assert table.loc["naive", "final_accuracy_mean"] > 0.1
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    for told in (
+        "raises 0 of 2, eats 0 of 2",
+        "diverges diverged in 2 of 2 runs (seed 0 after step ",
+        "<td>0, 1</td><td>AssertionError: late (line 7 of raises.py)</td>",
+        "<td>0, 1</td><td>its worker process died (killed, or out of memory).</td>",
+    ):
+        assert told in page
 
 
 def test_list_has_a_line_for_each(call: Call) -> None:
@@ -552,13 +641,70 @@ def test_tune_then_run_with_what_it_found(call: Call, tmp_path: Path) -> None:
     assert "was tuned on 'split-digits'" in err
 
 
+def test_an_interrupted_sweep_says_so_once(
+    call: Call, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(bar: object, progress: Progress) -> None:
+        if progress.done and not progress.stopped:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("gtl_bench.cli._Bar.show", interrupt)
+    small = ["--set=per_class=1", "--set=hidden=8", "--set=epochs=1"]
+    status, out, err = call("sweep", "split-digits", "--strategies=naive", "--seeds=2", *small)
+    assert (status, out) == (130, "")
+    assert complaints(err) == ["gtl-bench: interrupted. Repeat the command to go on from here."]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (
+            [(0, Progress(10, done=4, reused=4, running=2))],
+            " 4/10 done, 2 running, 0 failed 0:00:00 ? left",
+        ),
+        (
+            # What was finished before took no time: two cells in a minute, so four in two.
+            [
+                (0, Progress(10, done=4, reused=4, running=2)),
+                (60, Progress(10, done=6, reused=4, running=2, failed=[lost(None, OSError())])),
+            ],
+            " 6/10 done, 2 running, 1 failed 0:01:00 0:02:00 left",
+        ),
+        (
+            # Cells of an hour are no reason for knowing nothing.
+            [(3600 * n, Progress(200, done=n, running=9)) for n in range(101)],
+            " 100/200 done, 9 running, 0 failed 4 days, 4:00:00 4 days, 4:00:00 left",
+        ),
+        (
+            [(5, Progress(10, done=10, reused=10))],
+            " 10/10 done, 0 running, 0 failed 0:00:05 0:00:00 left",
+        ),
+    ],
+)
+@pytest.mark.parametrize("title", ["split-digits", "split-digits (stand-in for split-mnist)"])
+def test_the_bar_tells_how_far_a_run_is_and_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shown: list[tuple[float, Progress]],
+    expected: str,
+    title: str,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
+    monkeypatch.setenv("COLUMNS", "80")
+    with _Bar(title) as bar:
+        for now[0], progress in shown:
+            bar.show(progress)
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_finished_cells_and_says_how_to_resume(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     process = endless_run(tmp_path)
     os.killpg(process.pid, number)  # to all its processes, as a terminal or a cluster does
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "gtl-bench: interrupted. " in err
     assert "resume: python -m gtl_bench run split-digits" in err
@@ -570,24 +716,30 @@ def test_a_signal_keeps_finished_cells_and_says_how_to_resume(
 
 
 def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:
-    process = endless_run(tmp_path)
+    recipe(
+        tmp_path / "stuck.py", "while source.rng.seed: __import__('time').sleep(1)\n    return []"
+    )
+    process = endless_run(tmp_path, "stuck.py")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    assert process.stderr is not None
+    while "once more to stop at once" not in (line := process.stderr.readline()):
+        assert line
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=5)
-    _, err = process.communicate(timeout=60)
+    process.wait(timeout=60)
+    err = process.stderr.read()
+    process.stderr.close()
     assert process.returncode == 130
     assert "gtl-bench: interrupted at once; what was finished is kept." in err
     assert "Traceback" not in err
-    assert len(load_results(tmp_path / "run")) > 0
+    assert load_results(tmp_path / "run")["seed"].unique() == [0]
     assert not list((tmp_path / "run").glob("figures"))
 
 
 def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
     process = endless_run(tmp_path)
     process.kill()
-    process.communicate(timeout=60)  # until the last process that could write there has ended
-    deadline = time.monotonic() + 30
+    process.communicate(timeout=300)  # until the last process that could write there has ended
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             os.killpg(process.pid, 0)
@@ -597,9 +749,9 @@ def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
     raise AssertionError("there are processes left of a run that was killed")
 
 
-def endless_run(folder: Path) -> subprocess.Popen[str]:
+def endless_run(folder: Path, strategy: str = "naive") -> subprocess.Popen[str]:
     """A run in a session of its own that has finished a cell and has many to go."""
-    arguments = ["run", "split-digits", "--strategies=naive", "--workers=1", "--out=run"]
+    arguments = ["run", "split-digits", "--strategies", strategy, "--workers=1", "--out=run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gtl_bench", *arguments, "--seeds=400", "--device=cpu"],
         cwd=folder,
@@ -608,7 +760,7 @@ def endless_run(folder: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not records_of(folder / "run") and time.monotonic() < deadline:
+    while not records_of(folder / "run"):
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     return process

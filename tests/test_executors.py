@@ -44,10 +44,9 @@ def run_folder(path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """A scheduler and two workers, as threads of this process that talk over the loopback."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(executors, "TIMEOUT", 1.0)
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -64,28 +63,34 @@ def test_a_cluster_leaves_the_same_bytes(
 ) -> None:
     here, there = run_folder(tmp_path / "here"), run_folder(tmp_path / "there")
     assert run(todo, here, inline).finished == 4
-    running = []
+    shown = []
     progress = run(
         todo,
         there,
         dask_executor(cluster.scheduler_address),
-        lambda progress: running.append(progress.running),
+        lambda progress: shown.append((progress.done, progress.running)),
     )
     assert (progress.finished, progress.failed, progress.stopped) == (4, [], None)
-    assert max(running) == 2
+    assert max(running for _, running in shown) == 2
+    assert shown[-1] == (4, 0)
     assert {path.name: path.read_bytes() for path in there.finished().values()} == {
         path.name: path.read_bytes() for path in here.finished().values()
     }
 
 
 def test_without_a_scheduler_the_run_stops_with_what_is_finished(
-    todo: Plan, tmp_path: Path, cluster: Any, inline: type[Executor]
+    todo: Plan,
+    tmp_path: Path,
+    cluster: Any,
+    inline: type[Executor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = run_folder(tmp_path / "run")
 
     def lose(progress: Progress) -> None:
         if progress.done == 1:
             cluster.close()
+            monkeypatch.setattr(executors, "TIMEOUT", 1.0)  # nobody is there to answer
 
     progress = run(todo, folder, dask_executor(cluster.scheduler_address), lose)
     assert isinstance(progress.stopped, RunError)
@@ -97,9 +102,17 @@ def test_without_a_scheduler_the_run_stops_with_what_is_finished(
 
 
 def test_what_cannot_be_a_cluster() -> None:
-    for address in ("local:", "local:two", "local:0", "local:-1"):
-        with pytest.raises(UsageError, match=f"--dask {address}: write local:N"):
+    for address in ("local:", "local:two", "local:0", "local:-1", "nonsense", "tcp://", "a b:1"):
+        with pytest.raises(UsageError, match=f"--dask {address}: write a scheduler's address"):
             dask_executor(address)
+
+
+def test_an_address_that_only_dask_can_judge(todo: Plan, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    progress = run(todo, run_folder(tmp_path / "run"), dask_executor("tcp://no-port"))
+    assert isinstance(progress.stopped, UsageError)
+    assert "no dask scheduler at tcp://no-port (" in str(progress.stopped)
+    assert "\n" not in str(progress.stopped)
 
 
 def test_dask_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

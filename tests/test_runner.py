@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import errno
 import json
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 import torch
 
+from gtl_bench import environment
+from gtl_bench.cell import Cell
 from gtl_bench.data import DataFolder
 from gtl_bench.errors import DataError, Interrupted, RunError, UsageError
 from gtl_bench.executors import LocalExecutor
@@ -74,6 +77,32 @@ def test_the_key_changes_with_everything_that_shapes_the_numbers(request_: Reque
         assert len(other - base) == (2 if "naive" in change else 4)
     assert keys(dataclasses.replace(request_, device="cuda")).isdisjoint(base)
     assert base < keys(dataclasses.replace(request_, seeds=3))
+
+
+def imported(file: Path) -> set[str]:
+    """The modules and packages of gtl_bench that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gtl_bench."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "gtl_bench" and name[1:]}
+    return found
+
+
+def test_no_module_that_numbers_come_from_is_left_out_of_the_key() -> None:
+    package = Path(environment.__file__).parent
+    files = [
+        file for top in ("strategies", "benchmarks") for file in package.parent.glob(f"{top}/*.py")
+    ]
+    for name in environment.NUMERIC_MODULES:
+        place = package / name
+        files += place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
+    found = set().union(*map(imported, files))
+    assert found >= {"learner", "regularizers", "gtl"}
+    change_no_number = {"checks", "environment", "errors", "files", "recipes"}
+    assert found - change_no_number <= set(environment.NUMERIC_MODULES)
 
 
 def test_an_edited_recipe_is_another_cell(request_: Request, tmp_path: Path) -> None:
@@ -462,6 +491,32 @@ def test_the_manifest_has_the_form_of_its_format(request_: Request, folder: RunF
     )
     folder.write_manifest(written)
     assert folder.manifest() == json.loads(json.dumps(written))
+
+
+def test_the_manifest_tells_why_cells_failed_until_they_are_finished(
+    request_: Request, folder: RunFolder, inline: type[Executor], tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(
+        "from pathlib import Path\nfrom gtl_bench import strategy\n@strategy('odd')\n"
+        f"def odd(source):\n    assert Path({str(tmp_path / 'mended')!r}).exists(), 'not yet'\n"
+        "    return []\n"
+    )
+    request = dataclasses.replace(request_, strategies=("naive", str(path)))
+    todo = planned(request)
+
+    def computed(cells: tuple[Cell, ...]) -> dict[tuple[str, int], str | None]:
+        """What the manifest tells after a run of some of the plan's cells."""
+        progress = run(dataclasses.replace(todo, cells=cells), folder, inline)
+        folder.write_manifest(manifest(todo, folder, request, progress.seconds, progress.failed))
+        return {(c["strategy"], c["seed"]): c["error"] for c in folder.manifest()["cells"]}
+
+    failed = "strategy 'odd' can't be built: AssertionError: not yet (line 5 of odd.py)"
+    healthy = {("naive", 0): None, ("naive", 1): None}
+    assert computed(todo.cells) == {**healthy, ("odd", 0): failed, ("odd", 1): failed}
+    (tmp_path / "mended").touch()
+    assert computed(todo.cells[2:3]) == {**healthy, ("odd", 0): None, ("odd", 1): failed}
+    assert computed(todo.cells) == {**healthy, ("odd", 0): None, ("odd", 1): None}
 
 
 def test_only_one_cell(request_: Request) -> None:

@@ -13,7 +13,7 @@ import pytest
 from gtl_bench.cell import Cell
 from gtl_bench.errors import RunError, UsageError
 from gtl_bench.files import write_atomically
-from gtl_bench.records import to_parquet
+from gtl_bench.records import series, to_parquet
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Scenario
 from gtl_bench.source import Source
@@ -44,7 +44,7 @@ def make_cell(seed: int = 0) -> Cell:
 def content(scenario: Scenario) -> bytes:
     settings = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}
     course = learn(scenario, Source(scenario, Rng(3)).model, [], settings, Rng(3))
-    return to_parquet("toy", "naive", 0, course, scenario, {})
+    return to_parquet("toy", "naive", 0, list(series(course, scenario)), {})
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_damaged_manifest_is_one_line_and_made_again(folder: RunFolder, conten
         folder.load()
     with folder.reserved():
         assert folder.damaged == [folder.path / "manifest.damaged"]
-        assert folder.seconds() == {}
+        assert folder.told("seconds") == {}
         folder.write_manifest({"cells": []})
     assert folder.manifest() == {"cells": []}
     assert folder.damaged[0].read_bytes() == content

@@ -17,7 +17,7 @@ class Provenance:
         title: the benchmark.
         command: what makes the run again.
         facts: heading -> name -> value.
-        tables: hyperparameters, and times.
+        tables: what failed, hyperparameters, and times.
     """
 
     title: str
@@ -52,8 +52,33 @@ def provenance(manifest: Mapping[str, Any], suffix: str = "") -> Provenance:
             "Versions": {"python": manifest["python"], **manifest["versions"]},
             "Data, SHA-256": manifest["data"],
         },
-        tables=(_settings(manifest, suffix), _times(manifest, suffix)),
+        tables=(
+            *_failures(manifest, suffix),
+            _settings(manifest, suffix),
+            _times(manifest, suffix),
+        ),
     )
+
+
+def _failures(manifest: Mapping[str, Any], suffix: str) -> list[Table]:
+    """Cells that failed, where there are any: a row for each strategy and reason."""
+    labels = {entry["name"]: entry["label"] for entry in manifest["strategies"]}
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for cell in manifest["cells"]:
+        if cell.get("error"):
+            row = seeds.setdefault((labels[cell["strategy"]], cell["error"]), [])
+            row.append(str(cell["seed"]))
+    if not seeds:
+        return []
+    return [
+        Table(
+            name=f"failures{suffix}",
+            caption="Cells that failed: they are in no table and no figure.",
+            header=("Strategy", "Seeds", "Why"),
+            rows=tuple((label, ", ".join(row), why) for (label, why), row in seeds.items()),
+            notes=(),
+        )
+    ]
 
 
 def _settings(manifest: Mapping[str, Any], suffix: str) -> Table:
