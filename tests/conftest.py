@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from inline import Inline
 
 from gtl_bench.contract import toy
 from gtl_bench.scenario import Scenario
 
 torch.set_num_threads(1)
+
+# What a test asserts is no matter of the machine's speed: no example has a deadline.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

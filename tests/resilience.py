@@ -6,7 +6,8 @@ AssertionError where something was lost, computed twice, or differs.
 
     kills    SIGKILL to all processes of a run, at random moments
     workers  SIGKILL to single worker processes, at random moments
-    memory   a strategy that eats memory until the system kills it (needs control groups)
+    memory   a strategy that eats memory until the system kills it, one that raises and one that
+             diverges, beside two healthy ones (needs control groups)
     disk     a disk that is full when half of the records are written (needs the right to mount)
     rivals   two runs into one folder at the same time
     cluster  a dask cluster that loses a worker, then its scheduler
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import json
 import os
 import random
@@ -52,8 +54,8 @@ class Job:
     def start(self, out: str, *options: str) -> subprocess.Popen[str]:
         """Begin a run in a session of its own, with a source-phase cache of its own."""
         command = [sys.executable, "-m", "gtl_bench", "run", "split-digits", "--device=cpu"]
-        command += ["--strategies=naive,frozen", f"--seeds={self.seeds}", "--out", out, *options]
-        command += ["--set=benchmark.per_class=2", "--set=benchmark.hidden=16"]
+        command += ["--strategies=naive,frozen", f"--seeds={self.seeds}", "--out", out]
+        command += ["--set=benchmark.per_class=2", "--set=benchmark.hidden=16", *options]
         if "--dask" not in options:
             command += ["--workers=2"]
         return subprocess.Popen(
@@ -171,13 +173,13 @@ def kill_workers(process: subprocess.Popen[str], most: int, rng: random.Random) 
     killed = 0
     while process.poll() is None:
         time.sleep(0.02)
-        found = workers_of(process.pid) if killed < most else []
-        if not found:
+        if killed == most or not workers_of(process.pid):
             continue
         time.sleep(rng.uniform(0, 3))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(rng.choice(found), signal.SIGKILL)
-            killed += 1
+        if found := workers_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(found), signal.SIGKILL)
+                killed += 1
     return killed
 
 
@@ -191,7 +193,8 @@ def workers_of(driver: int) -> list[int]:
     return sorted(pid for pid, parent in parents.items() if parent in servers)
 
 
-EATS = """from gtl_bench import strategy
+BAD = {
+    "eats": """from gtl_bench import strategy
 
 @strategy("eats")
 def eats(source):
@@ -199,23 +202,71 @@ def eats(source):
     eaten = []
     while True:
         eaten.append(b"x" * 50_000_000)
-"""
+""",
+    "raises": """from gtl_bench import strategy
+
+@strategy("raises")
+def raises(source):
+    "Fails in the midst of the stream."
+    from avalanche.core import SupervisedPlugin
+    class Plugin(SupervisedPlugin):
+        def before_training_exp(self, strategy, **kwargs):
+            assert strategy.clock.train_exp_counter != 100, "at the hundredth example"
+    return [Plugin()]
+""",
+    "diverges": """from gtl_bench import strategy
+
+@strategy("diverges", lr=1e18)
+def diverges(source):
+    "Leaves the finite numbers."
+    return []
+""",
+}
 
 
-def memory(job: Job, expected: Records) -> Figures:
-    """A strategy that eats memory until the system kills it, beside the healthy ones."""
-    (job.folder / "eats.py").write_text(EATS)
+def memory(job: Job) -> Figures:
+    """A strategy that eats memory until the system kills it, one that raises and one that diverges,
+    beside two healthy ones."""
+    longer = "--set=benchmark.per_class=11"  # 110 examples
+    status, errors = job.finish("healthy", longer)
+    assert status == 0, errors
+    healthy = job.records("healthy")
+    for name, text in BAD.items():
+        (job.folder / f"{name}.py").write_text(text)
+    names = ",".join(["naive", *(f"{name}.py" for name in BAD), "frozen"])
     with limited_memory(2 * 2**30) as members:
-        process = job.start("memory", "--strategies=eats.py,naive,frozen")
+        process = job.start("memory", "--strategies", names, longer)
         members.write_text(str(process.pid))
         errors = process.communicate()[1]
-    died = errors.count("its worker process died (killed, or out of memory)")
     assert process.returncode == 1, errors
-    assert died == job.seeds, errors
-    assert job.records("memory") == expected, "the records differ from an undisturbed run's"
+    assert "Traceback" not in errors, errors
+    died = errors.count("its worker process died (killed, or out of memory)")
+    raised = errors.count("AssertionError: at the hundredth example (line 9 of raises.py)")
+    assert died == raised == job.seeds, errors
+    kept = job.records("memory")
+    assert healthy.items() <= kept.items(), "the records differ from an undisturbed run's"
+    assert len(kept) == len(healthy) + job.seeds  # those of what diverged
+    folder = job.folder / "memory"
+    with (folder / "tables" / "summary.csv").open() as table:
+        seeds = {row["strategy"]: int(row["seeds"]) for row in csv.DictReader(table)}
+    every, none = job.seeds, 0
+    assert seeds == {
+        "naive": every,
+        "eats": none,
+        "raises": none,
+        "diverges": every,
+        "frozen": every,
+    }
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"eats 0 of {job.seeds}, raises 0 of {job.seeds}" in page
+    assert f"diverges diverged in {job.seeds} of {job.seeds} runs (seed 0 after step " in page
+    assert "its worker process died (killed, or out of memory)" in page
+    assert "AssertionError: at the hundredth example (line 9 of raises.py)" in page
     return {
         "cells whose worker was killed for memory": died,
-        "records of the others equal, byte for byte": len(expected),
+        "cells that raised at the hundredth example": raised,
+        "cells recorded as diverged": len(kept) - len(healthy),
+        "records of the healthy ones equal, byte for byte": len(healthy),
     }
 
 
@@ -250,7 +301,7 @@ def disk(job: Job, expected: Records) -> Figures:
     place.mkdir()
     page = os.sysconf("SC_PAGE_SIZE")
     half = sum(-(-len(content) // page) for content in expected.values()) * page // 2
-    half += 3 * page  # for the manifest
+    half += -(-(4000 + 200 * job.cells) // page) * page  # for the manifest
     with mounted(place, half) as grow:
         status, errors = job.finish("disk/run")
         assert status == 1, errors
@@ -393,7 +444,7 @@ def main() -> None:
     disturbances = {
         "kills": lambda: kills(job, expected, arguments.times, rng),
         "workers": lambda: workers(job, expected, arguments.times, rng),
-        "memory": lambda: memory(job, expected),
+        "memory": lambda: memory(job),
         "disk": lambda: disk(job, expected),
         "rivals": lambda: rivals(job, expected),
         "cluster": lambda: cluster(job, expected),

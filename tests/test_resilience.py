@@ -37,9 +37,9 @@ def test_killed_workers_cost_only_their_cells(job: Job, expected: Records) -> No
 
 
 @pytest.mark.nightly
-def test_a_strategy_that_eats_memory_fails_alone(job: Job, expected: Records) -> None:
+def test_strategies_that_eat_memory_raise_and_diverge_fail_alone(job: Job) -> None:
     try:
-        resilience.memory(job, expected)
+        resilience.memory(job)
     except PermissionError as error:
         pytest.skip(str(error))
 
@@ -60,11 +60,13 @@ def test_ten_thousand_cells_cost_little_beside_their_computation() -> None:
     script = Path(__file__).with_name("scale.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)
-    assert figures["planning"] + figures["resuming"] + figures["reporting"] < 30
+    assert figures["planning, resuming and reporting"] < 30
+    assert figures["a cell's share of that, over its share of a quarter of the cells"] < 1.3
     assert figures["peak of memory in GiB"] < 1
 
 
 @pytest.mark.nightly
-def test_a_dask_cluster_that_loses_machines(job: Job, expected: Records) -> None:
+def test_a_dask_cluster_that_loses_machines(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    resilience.cluster(job, expected)
+    job = Job(tmp_path, seeds=20)  # enough to be left when the scheduler is killed
+    resilience.cluster(job, job.undisturbed())

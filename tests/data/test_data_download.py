@@ -186,7 +186,7 @@ def test_failure_is_one_line_and_leaves_nothing(outcomes: dict[str, Outcome], tr
     )
     assert "192.0.2.1" not in message, "a mirror over plain HTTP is not asked"
     assert tree(absent.folder) == [".mnist.lock"]
-    assert absent.seconds < 60
+    assert absent.seconds < 300
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def ask_torchvision(
         monkeypatch.setattr(Omniglot, "download_url_prefix", f"{server}/{behaviour}")
         monkeypatch.setattr(Omniglot, "zips_md5", {"images_background": zip_md5})
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(0.5)
+        socket.setdefaulttimeout(0.5 if behaviour == "stalled" else 60)
         try:
             torchvision_download.download(name, str(tmp_path))
         finally:
@@ -266,12 +266,15 @@ def test_what_arrives_is_verified_again(
     assert tree(tmp_path) == [".mnist.lock"]
 
 
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> Path:
-    """A script in torchvision's place, and the folder that it is to fill."""
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, stall: float = 60) -> Path:
+    """A script in torchvision's place, and the folder that it is to fill.
+
+    `stall` is the seconds after which a download without progress is given up.
+    """
     script = tmp_path / "script.py"
     script.write_text(f"import pathlib, sys, time\ninto = pathlib.Path(sys.argv[2])\n{code}")
     monkeypatch.setattr(download, "SCRIPT", script)
-    monkeypatch.setattr(download, "STALL_TIMEOUT", 0.4)
+    monkeypatch.setattr(download, "STALL_TIMEOUT", stall)
     into = tmp_path / "into"
     into.mkdir()
     return into
@@ -279,37 +282,37 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> Path:
 
 GROW = """
 file = open(into / "a.gz", "wb", buffering=0)
-for _ in range(250):
+while True:
     file.write({})
     time.sleep(0.02)
 """
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "stall", "reason"),
     [
-        ("(into / 'MNIST').mkdir(); time.sleep(60)", "no data for 0.4 seconds"),
-        (GROW.format("b'x'"), "no data for 0.4 seconds"),
-        (GROW.format("bytes(200_000)"), "more than the 1,000,000 bytes expected"),
-        ("print('a\\nb.'); sys.exit(1)", "a b"),
-        ("import os; os.abort()", "exit status -6"),
-        ("raise ImportError('unseen')", "exit status 1"),
+        ("(into / 'MNIST').mkdir(); time.sleep(600)", 0.4, "no data for 0.4 seconds"),
+        (GROW.format("b'x'"), 0.4, "no data for 0.4 seconds"),
+        (GROW.format("bytes(200_000)"), 60, "more than the 1,000,000 bytes expected"),
+        ("print('a\\nb.'); sys.exit(1)", 60, "a b"),
+        ("import os; os.abort()", 60, "exit status -6"),
+        ("raise ImportError('unseen')", 60, "exit status 1"),
     ],
     ids=["silent", "trickle", "endless", "failing", "crashing", "broken"],
 )
 def test_watched_process(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, reason: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, stall: float, reason: str
 ) -> None:
-    into = fake(monkeypatch, tmp_path, code)
+    into = fake(monkeypatch, tmp_path, code, stall)
     start = time.monotonic()
     with pytest.raises(DownloadError) as caught:
         download.download("mnist", into, 1_000_000, progress=False)
     assert str(caught.value) == reason
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 def test_a_slow_import_is_no_stall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    into = fake(monkeypatch, tmp_path, "time.sleep(1)")
+    into = fake(monkeypatch, tmp_path, "time.sleep(1)", stall=0.4)
     download.download("mnist", into, 1_000_000, progress=False)
 
 
@@ -317,10 +320,11 @@ def test_progress_is_what_has_arrived(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code = """
-for name in ("a.gz", "b.gz"):
-    (into / name).write_bytes(bytes(400))
+for name, shown in (("a.gz", 400), ("b.gz", 800)):
     (into / "a").write_bytes(bytes(5000))  # decompressed: does not count
-    time.sleep(0.3)
+    (into / name).write_bytes(bytes(400))
+    while not (into.parent / f"shown {shown}").exists():
+        time.sleep(0.01)
 """
     into = fake(monkeypatch, tmp_path, code)
     shown = []
@@ -328,11 +332,12 @@ for name in ("a.gz", "b.gz"):
 
     def record(self: download.Progress, task: object, completed: float) -> None:
         shown.append(completed)
+        (tmp_path / f"shown {completed}").touch()
         update(self, task, completed=completed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(download.Progress, "update", record)
     download.download("mnist", into, 800, progress=True)
-    assert sorted(set(shown)) in ([0, 400, 800], [400, 800])
+    assert set(shown) - {0} == {400, 800}
     assert shown == sorted(shown)
     assert capfd.readouterr().out == ""
 
