@@ -203,7 +203,7 @@ def reference(
     rows = choose(only)
     requests = [
         replace(
-            row.request(registry),
+            row.request(),
             device=_device(device),
             data_folder=None if dask and data_dir is None else data.path,
             cache_folder=None if dask else default_cache_folder(),

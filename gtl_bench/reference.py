@@ -6,14 +6,21 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gtl_bench.errors import UsageError
-from gtl_bench.plan import DEFAULT_STRATEGIES, Request, in_order
-from gtl_bench.recipes import Registry
+from gtl_bench.plan import DEFAULT_STRATEGIES, Request
 
 SEEDS = 20
+
+#: What is compared on streams: methods, baselines, controls and the upper line.
+STRATEGIES = (
+    *DEFAULT_STRATEGIES,
+    *("gtl-masked", "l2-anchor", "lwf", "mas", "replay", "slda", "ncm"),
+    *("first-layer", "last-layer", "frozen", "joint"),
+    *("gtl-scalar", "gtl-shuffled", "gtl-inverted", "gtl-masked-scalar", "gtl-masked-shuffled"),
+)
 
 #: The learning rate of all strategies in the regime in which they share one.
 MATCHED = ("lr=0.01",)
@@ -26,9 +33,7 @@ class Row:
     Attributes:
         folder: in the study's folder.
         benchmark: a benchmark's name.
-        strategies: names; "all" stands for all that discovery finds, and with `matched` for those
-            among them that it sets, and those that have nothing to search; the benchmark's own
-            if empty.
+        strategies: names; the benchmark's own if empty.
         settings: texts OWNER.KEY=VALUE.
         matched: texts KEY=VALUE.
         seeds: how many.
@@ -37,22 +42,17 @@ class Row:
 
     folder: str
     benchmark: str
-    strategies: tuple[str, ...] = ("all",)
+    strategies: tuple[str, ...] = STRATEGIES
     settings: tuple[str, ...] = ()
     matched: tuple[str, ...] = ()
     seeds: int = SEEDS
     together: bool = True
 
-    def request(self, registry: Registry) -> Request:
+    def request(self) -> Request:
         """What it asks for, on real data alone."""
-        strategies = self.strategies
-        if self.matched and strategies == ("all",):
-            keys = {text.partition("=")[0] for text in self.matched}
-            searched = {name: set(registry.strategy(name).search) for name in in_order(registry)}
-            strategies = tuple(name for name, own in searched.items() if keys <= own or not own)
         return Request(
             self.benchmark,
-            strategies,
+            self.strategies,
             self.seeds,
             self.settings,
             matched=self.matched,
@@ -60,10 +60,17 @@ class Row:
         )
 
 
+#: Those that have no learning rate take no part where all are to share one.
+WITHOUT_RATE = ("slda", "ncm")
+
+
 def _both(benchmark: str) -> tuple[Row, Row]:
     """A benchmark with each strategy at values of its own, and all at one learning rate."""
-    tuned = Row(benchmark, benchmark)
-    return tuned, replace(tuned, folder=f"{benchmark}-matched", matched=MATCHED)
+    with_rate = tuple(name for name in STRATEGIES if name not in WITHOUT_RATE)
+    return (
+        Row(benchmark, benchmark),
+        Row(f"{benchmark}-matched", benchmark, with_rate, matched=MATCHED),
+    )
 
 
 #: The study. `main-job` is the run that the README begins with.

@@ -17,7 +17,7 @@ from gtl_bench import reference
 from gtl_bench.cli import main
 from gtl_bench.errors import UsageError
 from gtl_bench.recipes import discover
-from gtl_bench.reference import MATCHED, STUDY, Row, choose, together
+from gtl_bench.reference import MATCHED, STRATEGIES, STUDY, Row, choose, together
 
 SMALL = ("benchmark.per_class=1", "benchmark.hidden=8", "benchmark.epochs=1")
 Call = Callable[..., tuple[int, str, str]]
@@ -169,20 +169,29 @@ def test_what_it_is_made_of() -> None:
     assert len({row.folder for row in STUDY}) == len(STUDY)
     for row in STUDY:
         assert row.benchmark in registry.benchmarks
+        assert set(row.strategies) <= set(registry.strategies)
         assert row.seeds == 20
     for benchmark in ("split-mnist", "stream-mnist", "split-digits", "stream-digits"):
         (tuned,) = choose(benchmark)
         (matched,) = choose(f"{benchmark}-matched")
         assert tuned.benchmark == matched.benchmark == benchmark
-        assert tuned.request(registry).strategies == ("all",)
-        assert matched.request(registry).matched == MATCHED
-        named = matched.request(registry).strategies
-        assert {"naive", "gtl", "gtl-scalar", "joint", "frozen"} < set(named)
-        for name in named:
-            assert "lr" in registry.strategy(name).search or not registry.strategy(name).search
-        assert {"slda", "ncm"}.isdisjoint(named)
+        assert tuned.strategies == STRATEGIES
+        assert (tuned.matched, matched.matched) == ((), MATCHED)
+        (key,) = (text.partition("=")[0] for text in MATCHED)
+        for name in STRATEGIES:
+            search = registry.strategy(name).search
+            # Those that have another value to search, but none to share, stay out.
+            assert (name in matched.strategies) == (key in search or not search)
     with pytest.raises(UsageError, match="there is main-job"):
         choose("zzz")
+
+
+def test_no_control_of_a_strategy_is_left_out() -> None:
+    controls = {name for name, recipe in discover().strategies.items() if recipe.control}
+    for control in controls:
+        of = [name for name in STRATEGIES if control.startswith(f"{name}-")]
+        assert control in STRATEGIES or not of, f"{control} is missing beside {of}"
+    assert len(set(STRATEGIES)) == len(STRATEGIES)
 
 
 def test_runs_are_reported_together_by_regime() -> None:

@@ -51,6 +51,8 @@ _KNOWN: dict[str, tuple[str, Dashes]] = {
     "si": ("#029E73", (1, 1.1)),
     "gtl": ("#0173B2", ()),
     "gtl-masked": ("#0B3C5D", (9, 1.8)),
+    "gtl-masked-shuffled": ("#35618E", (1.5, 2, 6, 2)),
+    "gtl-masked-scalar": ("#6A93BD", (14, 2.5)),
     "gtl-shuffled": ("#2F9BDC", (1.5, 2)),
     "gtl-scalar": ("#56B4E9", (10, 4)),
     "gtl-inverted": ("#7C9CC9", (8, 1.3, 3, 1.3)),

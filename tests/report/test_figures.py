@@ -24,6 +24,7 @@ from matplotlib.transforms import Bbox
 
 from gtl_bench import metrics, stats
 from gtl_bench.errors import DataError, UsageError
+from gtl_bench.reference import STRATEGIES
 from gtl_bench.report import Layout, StrategyInfo, figures, style
 from gtl_bench.report.sheet import fit_ticks, save, spread_out
 from gtl_bench.report.writing import replace_file
@@ -280,6 +281,13 @@ def test_known_strategies_can_be_told_apart_in_colour_and_in_grey(eighteen):
         assert luminance(look.colour) < 0.7  # dark enough for white paper
     default = [luminance(looks[name].colour) for name in ("naive", "gtl", "si", "ewc")]
     assert np.diff(default).min() > 0.05
+
+
+def test_every_strategy_of_the_study_has_a_look_of_its_own():
+    assert set(STRATEGIES) <= set(style._KNOWN)
+    rhythms = [dashes for _, dashes in style._KNOWN.values()]
+    assert len(set(rhythms)) == len(rhythms)
+    assert set(rhythms).isdisjoint(dashes for _, dashes in style._SPARE)
 
 
 def test_a_strategy_looks_the_same_in_every_run():
