@@ -173,16 +173,16 @@ def assemble(
         stream.append(pool.take(drawn[torch.randperm(len(drawn), generator=order)]))
     return Scenario(
         model=model,
-        source=_scaled(source),
-        stream=tuple(_scaled(experience) for experience in stream),
+        source=scaled(source),
+        stream=tuple(scaled(experience) for experience in stream),
         names=experience_names(groups),
-        test=_scaled(test),
+        test=scaled(test),
         test_experience=experience_of_class(test.y, groups),
         epochs=epochs,
     )
 
 
-def _scaled(examples: Examples) -> Examples:
+def scaled(examples: Examples) -> Examples:
     """Bytes (n × height × width) as inputs in [0, 1] with one channel (n × 1 × height × width)."""
     return Examples(examples.x.unsqueeze(1).float() / 255, examples.y)
 

@@ -157,6 +157,14 @@ class Source:
         key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
         return self._cache.get(key, compute)
 
+    def guide(self, values: Mapping[str, Tensor]) -> Guide:
+        """A guide of the base's parameters, less those that the target puts others in place of.
+
+        Args:
+            values: name -> values, of all parameters.
+        """
+        return self._task.guide(values)
+
     def scouts(self, **settings: Any) -> Guide:
         """The raw guide of scouts sent from this base, computed once.
 

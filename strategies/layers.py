@@ -25,10 +25,13 @@ def last_layer(source: Source) -> Plugins:
 
 
 def _only(source: Source, position: int) -> Plugins:
-    """A guide of 1 for the parameters of one layer, in the model's order, and 0 elsewhere."""
+    """A guide of 1 for the parameters of one layer, in the model's order, and 0 elsewhere.
+
+    A new head, which the target task puts in place of the old one, learns in any case.
+    """
     import torch
 
-    from gtl_bench.gtl import GTLPlugin, Guide
+    from gtl_bench.gtl import GTLPlugin
 
     parameters = dict(source.model.named_parameters())
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in parameters))
@@ -36,4 +39,4 @@ def _only(source: Source, position: int) -> Plugins:
         name: torch.full_like(value.detach(), float(name.rpartition(".")[0] == layers[position]))
         for name, value in parameters.items()
     }
-    return [GTLPlugin(Guide(guide))]
+    return [GTLPlugin(source.guide(guide))]

@@ -65,15 +65,15 @@ Drawing = Callable[[pd.DataFrame, RunInfo, Layout], Sheet]
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """A strategy's line: mean and 95 % band in percent, each (points,)."""
+class Curve:
+    """A strategy's line: mean and 95 % band, each (points,)."""
 
     label: str
     look: Look
     band: Interval
 
 
-def _drawn(draw: Drawing) -> Callable[..., Sheet]:
+def drawn_for_layout(draw: Drawing) -> Callable[..., Sheet]:
     """Matplotlib's settings for the layout while a figure is drawn."""
 
     @functools.wraps(draw)
@@ -90,7 +90,7 @@ def of_run(info: RunInfo) -> list[Callable[..., Sheet]]:
     return [accuracy, retention, *([forgetting, accuracy_matrix] if several else [])]
 
 
-@_drawn
+@drawn_for_layout
 def accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """Accuracy on the whole test set along the stream.
 
@@ -103,7 +103,7 @@ def accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     return _together(table, info, layout, "Test accuracy", "Examples seen")
 
 
-@_drawn
+@drawn_for_layout
 def retention(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """The share of the stream's examples that are still classified right, against their age.
 
@@ -119,7 +119,7 @@ def retention(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     return _together(table, info, layout, "Still classified right", "Age (examples)")
 
 
-@_drawn
+@drawn_for_layout
 def forgetting(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """Accuracy on each experience's test images along the stream, a small panel an experience.
 
@@ -135,7 +135,7 @@ def forgetting(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     return _forgetting_lines(tables, info, layout)
 
 
-@_drawn
+@drawn_for_layout
 def accuracy_matrix(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """The accuracy matrix of each strategy, mean over seeds, as a heat map in percent.
 
@@ -169,7 +169,7 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, layout: Layout) -> She
     titles, above = fit_titles([strategy.label for strategy in shown], width)
     body = key + foot + rows * (height + above)
     what = "Accuracy (%) on each experience after each experience"
-    figure = _on_sheet(info, what, table, layout, body, band=False)
+    figure = on_sheet(info, what, table, layout, body, band=False)
     axes = grid(figure, len(shown), across, (left, key + foot), (width, height), 0.08, above)
     for strategy, ax, title in zip(shown, axes, titles, strict=True):
         cells = table.loc[strategy.name].to_numpy()
@@ -224,21 +224,21 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, layout: Layout) -> She
 
 def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_label: str) -> Sheet:
     """All strategies on one pair of axes, each with its label at the end of its line."""
-    curves = _curves(table, info)
+    curves = curves_of(table, info)
     stream = x_label == "Examples seen" and len(info.experiences) > 1
     labels = [*(cut(curve.label, SMALL, LONGEST) for curve in curves), "chance"]
     width = layout.width - LEFT - room_for_labels(labels)
     height = {"single": 1.75, "double": 2.3}[layout.column]
     above = LINE if stream else 0.06
-    figure = _on_sheet(info, what, table, layout, BOTTOM + height + above)
+    figure = on_sheet(info, what, table, layout, BOTTOM + height + above)
     (ax,) = grid(figure, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
         _draw(figure, ax, x, curve)
-    _percent_axes(ax, int(x[-1]), _top(curves))
+    _percent_axes(ax, int(x[-1]), top_of(curves))
     if stream:
         _mark_experiences(ax, info, width, figure.scale)
-    _mark_chance(ax, info, figure.scale)
+    mark_chance(ax, info, figure.scale)
     ax.set_xlabel(x_label)
     ax.set_ylabel(f"{what} (%)")
 
@@ -249,7 +249,7 @@ def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_l
 
 def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_label: str) -> Sheet:
     """A small panel a strategy, with the means of all the others in grey."""
-    curves = _curves(table, info)
+    curves = curves_of(table, info)
     across = {"single": 3, "double": 6}[layout.column]
     width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
     height = 0.62
@@ -259,7 +259,7 @@ def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_lab
     text = f"{what}, among the other strategies' means in grey; straight line: chance"
     if stream:
         text += f"; ticks part the experiences {', '.join(info.experiences)}"
-    figure = _on_sheet(info, text, table, layout, BOTTOM + rows * (height + above))
+    figure = on_sheet(info, text, table, layout, BOTTOM + rows * (height + above))
     axes = grid(figure, len(curves), across, (LEFT, BOTTOM), (width, height), GAP, above)
     x = table.columns.to_numpy()
     # All points of every line in every panel would make files of megabytes.
@@ -268,9 +268,9 @@ def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_lab
         for other in curves:
             mean = other.band.mean[some]
             ax.plot(x[some], mean, color="0.8", linewidth=0.4 * figure.scale, zorder=0)
-        _mark_chance(ax, info, figure.scale)
+        mark_chance(ax, info, figure.scale)
         _draw(figure, ax, x, curve)
-        _percent_axes(ax, int(x[-1]), _top(curves), ticks=2)
+        _percent_axes(ax, int(x[-1]), top_of(curves), ticks=2)
         if stream:
             ax.set_xticks(fit_ticks((0, *info.boundaries), width))
             ax.set_xticks(info.boundaries, minor=True)
@@ -286,7 +286,7 @@ def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, layout: Layout)
     rows = math.ceil(size / across)
     width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
     height = 0.95
-    curves = [_curves(table, info) for table in tables]
+    curves = [curves_of(table, info) for table in tables]
     keys = [(curve.look, cut(curve.label, SMALL, LONGEST)) for curve in curves[0]]
     keys.append((CHANCE, "chance"))
     entry = HANDLE + 0.13 + max(text_width(label, SMALL) for _, label in keys)
@@ -297,13 +297,13 @@ def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, layout: Layout)
     titles, above = fit_titles([f"Experience {name}" for name in info.experiences], width)
     what = "Accuracy on each experience's test images, its own time shaded"
     bottom = BOTTOM + below
-    figure = _on_sheet(info, what, tables[0], layout, bottom + rows * (height + above))
+    figure = on_sheet(info, what, tables[0], layout, bottom + rows * (height + above))
     axes = grid(figure, size, across, (LEFT, bottom), (width, height), GAP, above)
-    top = max(_top(of_experience) for of_experience in curves)
+    top = max(top_of(of_experience) for of_experience in curves)
     starts = (0, *info.boundaries)
     for j, ax in enumerate(axes):
         ax.axvspan(starts[j], starts[j + 1], color=PALE, linewidth=0, zorder=0)
-        _mark_chance(ax, info, figure.scale)
+        mark_chance(ax, info, figure.scale)
         for curve in curves[j]:
             _draw(figure, ax, tables[j].columns.to_numpy(), curve)
         _percent_axes(ax, info.boundaries[-1], top, ticks=4)
@@ -334,7 +334,7 @@ def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, layout: Layout) 
     above += bar
     what = "Accuracy on each experience's test images, its own time under the bar"
     body = key + BOTTOM + rows * (height + above)
-    figure = _on_sheet(info, what, tables[0], layout, body, band=False)
+    figure = on_sheet(info, what, tables[0], layout, body, band=False)
     axes = grid(figure, size, across, (left, key + BOTTOM), (width, height), GAP, above)
     end = info.boundaries[-1]
     starts = (0, *info.boundaries)
@@ -372,25 +372,36 @@ def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, layout: Layout) 
     return figure
 
 
-def _curves(table: pd.DataFrame, info: RunInfo) -> list[_Curve]:
-    """The strategies' lines, in order; those without any cell are left out."""
+def curves_of(table: pd.DataFrame, info: RunInfo, unit: float = 100) -> list[Curve]:
+    """The strategies' lines, in order; those without any cell are left out.
+
+    Args:
+        table: from `metrics.curves`.
+        info: the run.
+        unit: what values are multiplied by, 100 for shares.
+    """
     found = set(table.index.get_level_values("strategy"))
     shown = [strategy for strategy in info.strategies if strategy.name in found]
     look = looks(info.strategies)
     return [
-        _Curve(s.label, look[s.name], mean_interval(100 * table.loc[s.name].to_numpy()))
+        Curve(s.label, look[s.name], mean_interval(unit * table.loc[s.name].to_numpy()))
         for s in shown
     ]
 
 
-def _draw(figure: Sheet, ax: Axes, x: np.ndarray, curve: _Curve) -> None:
+def _draw(figure: Sheet, ax: Axes, x: np.ndarray, curve: Curve) -> None:
+    figure.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
+    plot_curve(ax, x, curve, figure.scale)
+
+
+def plot_curve(ax: Axes, x: np.ndarray, curve: Curve, scale: float) -> None:
+    """A strategy's line with its band."""
     look = curve.look
-    figure.readings.append(Reading(ax, curve.label, look.colour, x, curve.band))
     ax.plot(
         x,
         curve.band.mean,
         color=look.colour,
-        linewidth=figure.scale * look.width,
+        linewidth=scale * look.width,
         dashes=look.dashes,
         zorder=2.1 if look.dashes else 2,  # a solid line shows through the gaps of one above it
     )
@@ -405,12 +416,13 @@ def _draw(figure: Sheet, ax: Axes, x: np.ndarray, curve: _Curve) -> None:
     )
 
 
-def _mark_chance(ax: Axes, info: RunInfo, scale: float) -> None:
+def mark_chance(ax: Axes, info: RunInfo, scale: float) -> None:
+    """The level of guessing, as a line behind all others."""
     width = scale * CHANCE.width
     ax.axhline(100 * info.chance, color=CHANCE.colour, linewidth=width, zorder=1)
 
 
-def _top(curves: Sequence[_Curve]) -> float:
+def top_of(curves: Sequence[Curve]) -> float:
     """The next ten percent above every mean and band; a little above 100 to show lines there."""
     highest = max(float(np.nanmax([curve.band.mean, curve.band.high])) for curve in curves)
     return min(101.0, 10 * math.ceil(highest / 10))
@@ -443,7 +455,7 @@ def _mark_experiences(ax: Axes, info: RunInfo, width: float, scale: float) -> No
         )
 
 
-def _on_sheet(
+def on_sheet(
     info: RunInfo, what: str, table: pd.DataFrame, layout: Layout, body: float, band: bool = True
 ) -> Sheet:
     """A sheet headed by what is shown, of how many seeds, and how hyperparameters were set."""
