@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from gtl_bench.scenario import Examples
 
+#: Images that go through the network at once: the activations of many would fill the memory.
+_AT_ONCE = 500
+
 
 class StreamingLDA(SupervisedPlugin):
     """Streaming linear discriminant analysis on the features before the model's last layer.
@@ -33,7 +36,7 @@ class StreamingLDA(SupervisedPlugin):
 
     The source's examples are the first: class means, and Σ by oracle approximating shrinkage as in
     the paper. Where the model's last layer is not the base's, because other classes are to be told
-    apart, the source gives Σ alone.
+    apart, the source gives Σ alone. Without source examples all begin at 0.
 
     Source: Hayes & Kanan, "Lifelong machine learning with deep streaming linear discriminant
     analysis", CVPR workshops 2020, section 3.
@@ -63,19 +66,22 @@ class StreamingLDA(SupervisedPlugin):
         if not source_weight > 0:
             raise ValueError(f"source_weight is {source_weight}; it must be above 0")
         layer = last_layer(base)
-        if layer.out_features <= max(1, int(examples.y.max())):
+        most = int(examples.y.max()) if len(examples.y) else 1
+        if layer.out_features <= max(1, most):
             raise ValueError("the model's last layer has no output for each class")
         self.shrinkage = shrinkage
         self._head = layer.weight.detach().clone()
-        z = features(base, examples.x)
-        y = examples.y.to(z.device)
         self._start_means(layer)
-        self.count += torch.bincount(y, minlength=layer.out_features)
-        self.mean.index_add_(0, y, z)
-        self.mean /= self.count.clamp(min=1).unsqueeze(1)
-        self.covariance = _shrunk_covariance(z - self.mean[y])
-        self.count *= source_weight
-        self.total = source_weight * len(y)
+        self.total = source_weight * len(examples.y)
+        shape = (layer.in_features, layer.in_features)
+        self.covariance = torch.zeros(shape, dtype=torch.float64, device=layer.weight.device)
+        if len(examples.y):
+            z, y = features(base, examples.x), examples.y.to(layer.weight.device)
+            self.count += torch.bincount(y, minlength=layer.out_features)
+            self.mean.index_add_(0, y, z)
+            self.mean /= self.count.clamp(min=1).unsqueeze(1)
+            self.count *= source_weight
+            self.covariance = _shrunk_covariance(z - self.mean[y])
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         """Forget the source's class means where other classes are to be told apart."""
@@ -142,11 +148,12 @@ def features(model: nn.Module, x: Tensor) -> Tensor:
     model.eval()
     try:
         with torch.no_grad():
-            model(x.to(layer.weight.device))
+            for part in x.split(_AT_ONCE):
+                model(part.to(layer.weight.device))
     finally:
         hook.remove()
         model.train(was_training)
-    return given[-1].double()
+    return torch.cat(given).double()
 
 
 def _shrunk_covariance(centred: Tensor) -> Tensor:

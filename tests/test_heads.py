@@ -202,6 +202,26 @@ def test_another_last_layer_has_classes_of_its_own(
     assert not torch.equal(plugin.covariance, covariance)
 
 
+def test_without_a_source_the_stream_gives_everything(base: nn.Module, stream: Examples) -> None:
+    plugin = StreamingLDA(base, stream.take(torch.arange(0)), 0.5)
+    model = learn(base, plugin, stream)
+    assert plugin.total == len(stream.y)
+    for label in range(CLASSES):
+        mean = features(base, stream.x[stream.y == label]).mean(0)
+        torch.testing.assert_close(plugin.mean[label], mean)
+    assert (model(stream.x).argmax(1) == stream.y).float().mean() > 0.6
+
+
+def test_features_are_the_same_however_many_at_once(
+    base: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = drawn(5, 0).x
+    whole = features(base, x)
+    monkeypatch.setattr("gtl_bench.heads._AT_ONCE", 4)
+    torch.testing.assert_close(features(base, x), whole)
+    assert whole.shape == (15, FEATURES)
+
+
 class Doubled(nn.Module):
     """Its last linear layer is not what is called last."""
 
