@@ -10,6 +10,7 @@ from avalanche.core import BasePlugin, SupervisedPlugin
 from torch import nn
 
 from gtl_bench.learner import Criterion, Learner, experience_of
+from gtl_bench.models import drawn
 from gtl_bench.scenario import Examples
 from gtl_bench.stream import make_optimizer
 
@@ -27,6 +28,29 @@ class _Observer(SupervisedPlugin):
     def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
         self.epoch += 1
         self.observe(self.epoch, strategy.model)
+
+
+class Afresh(SupervisedPlugin):
+    """Draws the weights of all linear and convolutional layers anew before the training begins.
+
+    Layers named `new_head`, which are new already, stay as they are, and so does normalisation.
+
+    Args:
+        generator: where the weights are drawn from, as for any network here
+            (`gtl_bench.models.drawn`).
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def before_training(self, strategy: Any, **kwargs: Any) -> None:
+        """Draw them."""
+        for name, module in strategy.model.named_modules():
+            if name != "new_head" and isinstance(module, nn.Linear | nn.Conv2d):
+                device = module.weight.device
+                drawn(module.cpu(), self.generator)  # the generator's place
+                module.to(device)
 
 
 def finetune(

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", bound=nn.Linear | nn.Conv2d)
 
 
 def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
@@ -40,10 +40,10 @@ def cnn_features(generator: torch.Generator) -> nn.Sequential:
     128 units. Initial weights are drawn as in `mlp`.
     """
     return nn.Sequential(
-        _drawn(nn.utils.skip_init(nn.Conv2d, 1, 16, 3, padding=1), generator),
+        drawn(nn.utils.skip_init(nn.Conv2d, 1, 16, 3, padding=1), generator),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        _drawn(nn.utils.skip_init(nn.Conv2d, 16, 32, 3, padding=1), generator),
+        drawn(nn.utils.skip_init(nn.Conv2d, 16, 32, 3, padding=1), generator),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
@@ -71,13 +71,13 @@ def with_head(
 def linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with initial weights drawn as in `mlp`."""
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
-    return _drawn(layer, generator)
+    return drawn(layer, generator)
 
 
-def _drawn(layer: Layer, generator: torch.Generator) -> Layer:
-    """The layer with weights, then biases, uniform within ± 1/√fan-in."""
-    assert layer.bias is not None
+def drawn(layer: Layer, generator: torch.Generator) -> Layer:
+    """The layer with weights, then biases where it has them, uniform within ± 1/√fan-in."""
     bound = 1 / math.sqrt(layer.weight[0].numel())
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    if layer.bias is not None:
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return layer
