@@ -6,7 +6,7 @@ The functions below are what benchmark recipes are put together from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -33,20 +33,27 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How the base learns the source task: stochastic gradient descent on shuffled mini-batches.
+    """How the base learns the source task: shuffled mini-batches, a plain optimizer.
 
     Attributes:
         epochs: passes over the source examples; with 0 there is no source phase, and the base is
             the network with its initial weights.
         lr: learning rate.
-        momentum: of the optimizer, in [0, 1).
+        momentum: of sgd, in [0, 1).
         batch_size: examples a mini-batch.
+        optimizer: sgd, adam or adamw.
+        criterion: the loss of outputs and labels; cross-entropy if None.
+        target_accuracy: the source phase ends after the first epoch at whose end the base
+            classifies this share of the source examples right; None for all of the epochs.
     """
 
     epochs: int = 20
     lr: float = 0.05
     momentum: float = 0.9
     batch_size: int = 32
+    optimizer: str = "sgd"
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+    target_accuracy: float | None = None
 
 
 class SourceTask:

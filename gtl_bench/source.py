@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from avalanche.core import BasePlugin
+from avalanche.core import BasePlugin, SupervisedPlugin
 from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save
@@ -25,7 +25,8 @@ from gtl_bench.errors import RunError
 from gtl_bench.files import clear_leftovers, set_aside, unwritable, write_atomically
 from gtl_bench.learner import Learner, experience_of
 from gtl_bench.rng import Rng
-from gtl_bench.scenario import SourceTask
+from gtl_bench.scenario import Examples, SourceTask
+from gtl_bench.stream import make_optimizer
 
 if TYPE_CHECKING:
     from gtl_bench.gtl import Guide
@@ -216,16 +217,48 @@ class Source:
     def _pretrained(self, *plugins: BasePlugin[Any]) -> nn.Module:
         settings = self._task.pretraining
         model = copy.deepcopy(self._task.model).to(self.device)
-        optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+        optimizer = {
+            "optimizer": settings.optimizer,
+            "lr": settings.lr,
+            "momentum": settings.momentum,
+            "weight_decay": 0.0,
+        }
+        target = _Target(settings.target_accuracy, self.examples)
         learner = Learner(
             model=model,
-            optimizer=optimizer,
-            plugins=plugins,
+            optimizer=make_optimizer(model, optimizer),
+            plugins=[*plugins, target] if settings.target_accuracy else plugins,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             generator=self.rng("pretraining"),
             device=self.device,
+            criterion=settings.criterion,
         )
         if settings.epochs:
             learner.train(experience_of(*self.examples), eval_streams=[])
+        if settings.target_accuracy and target.accuracy < settings.target_accuracy:
+            raise RunError(
+                f"the base classifies {target.accuracy:.1%} of the source task right after "
+                f"{settings.epochs} epochs, where {settings.target_accuracy:.0%} is asked for: "
+                "give it more epochs, or another learning rate."
+            )
         return model
+
+
+class _Target(SupervisedPlugin):
+    """Ends the source phase once the base knows as much of it as is asked for."""
+
+    def __init__(self, target: float | None, examples: Examples) -> None:
+        super().__init__()
+        self.target = target
+        self.examples = examples
+        self.accuracy = 0.0
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        x, y = (column.to(strategy.device) for column in self.examples)
+        strategy.model.eval()
+        with torch.inference_mode():
+            self.accuracy = float((strategy.model(x).argmax(1) == y).double().mean())
+        strategy.model.train()
+        if self.target is not None and self.accuracy >= self.target:
+            strategy.stop_training()

@@ -5,7 +5,8 @@ they moved a parameter, the guide lets it change; where they didn't, it holds it
 
 `gtl` is the method as published: a scout's loss sees all classes, so that those absent from its
 sub-problem are only pushed down. `gtl-masked` leaves them out of the scout's softmax. Each control
-keeps one property of the guide and gives up the others. `scout_examples` are those of one scout; 0
+keeps one property of the guide and gives up the others. `gtl-gradient` multiplies the gradient by
+the guide, which under Adam changes little. `scout_examples` are those of one scout; 0
 stands for all of its classes. Where there is no source task, scouts go out after each experience to
 what it held, and guide the next.
 """
@@ -32,9 +33,12 @@ SEARCH = {"lr": Log(1e-5, 1e0)}
 
 
 def guided(
-    doc: str, absent: str, control: Control = lambda guide, generator: guide
+    doc: str,
+    absent: str,
+    control: Control = lambda guide, generator: guide,
+    applied: Apply = "update",
 ) -> Callable[..., Plugins]:
-    """A recipe that guides the update by the scouts' guide, or by a control made from it."""
+    """A recipe that guides the learner by the scouts' guide, or by a control made from it."""
 
     def build(
         source: Source,
@@ -48,7 +52,7 @@ def guided(
         focus: Focus = "zero_enforced_and_normalized",
         scope: Scope = "tensor",
         temperature: Temperature = "room",
-        apply: Apply = "update",
+        apply: Apply = applied,
     ) -> Plugins:
         from gtl_bench.gtl import GTLPlugin
         from gtl_bench.gtl.continual import ContinualGTLPlugin
@@ -101,6 +105,11 @@ def inverted(guide: Guide, generator: torch.Generator) -> Guide:
 
 gtl = strategy("gtl", label="GTL", search=SEARCH)(
     guided("Guided Transfer Learning as published.", "free")
+)
+gtl_gradient = strategy("gtl-gradient", label="GTL, gradient", search=SEARCH)(
+    guided(
+        "GTL on gradients in place of updates, as its authors' code.", "free", applied="gradient"
+    )
 )
 gtl_shuffled = strategy("gtl-shuffled", label="GTL, shuffled", control=True, search=SEARCH)(
     guided("Control: GTL's guide with the values of each tensor shuffled.", "free", shuffled)

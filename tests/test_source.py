@@ -66,6 +66,25 @@ def test_without_a_source_phase_the_base_is_untrained_and_replay_calls_no_hook(
     assert source.n_classes == 0
 
 
+def test_a_source_phase_ends_with_the_first_epoch_that_knows_enough(scenario: Scenario) -> None:
+    def right(epochs: int, target: float | None = None) -> tuple[float, Tensor, Source]:
+        how = Pretraining(epochs, 0.01, 0.0, 20, "adam", functional.multi_margin_loss, target)
+        source = Source(Task(scenario.model, scenario.source, how), Rng(3))
+        answers = source.model(source.examples.x).argmax(1)
+        share = float((answers == source.examples.y).double().mean())
+        return share, weights(source.model), source
+
+    shares = [right(epochs)[0] for epochs in range(6)]
+    target = (max(shares) + shares[0]) / 2
+    first = next(epoch for epoch, share in enumerate(shares) if share >= target)
+    share, found, source = right(6, target)
+    assert share == shares[first]
+    assert torch.equal(found, right(first)[1])
+    source.replay(EWC(1.0))
+    with pytest.raises(RunError, match="100% is asked for"):
+        right(1, 1.0)
+
+
 @pytest.mark.parametrize("plugin", [EWC(10.0), SynapticIntelligence(1.0)], ids=["ewc", "si"])
 def test_replay_ends_in_the_base_and_leaves_importance(plugin: Any, scenario: Scenario) -> None:
     source = Source(scenario, Rng(3))

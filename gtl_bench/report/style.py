@@ -53,6 +53,7 @@ _KNOWN: dict[str, tuple[str, Dashes]] = {
     "gtl-masked": ("#0B3C5D", (9, 1.8)),
     "gtl-masked-shuffled": ("#35618E", (1.5, 2, 6, 2)),
     "gtl-masked-scalar": ("#6A93BD", (14, 2.5)),
+    "gtl-gradient": ("#4C5FA8", (6, 1.2, 2, 1.2)),
     "gtl-shuffled": ("#2F9BDC", (1.5, 2)),
     "gtl-scalar": ("#56B4E9", (10, 4)),
     "gtl-inverted": ("#7C9CC9", (8, 1.3, 3, 1.3)),
@@ -66,6 +67,10 @@ _KNOWN: dict[str, tuple[str, Dashes]] = {
     "last-layer": ("#7A4A20", (9, 1.3, 1, 1.3, 1, 1.3)),
     "slda": ("#B8A500", (1, 1, 1, 3.5)),
     "ncm": ("#6F6400", (6, 1, 2, 1, 2, 1)),
+    "feature-extraction": ("#1B5E4B", (2, 1, 6, 1)),
+    "partial-finetune": ("#4F9D80", (8, 1, 1, 2.5)),
+    "finetune-low-lr": ("#8CC4AE", (3, 1, 1, 1, 3, 3)),
+    "from-scratch": ("#B5651D", (1, 3)),
 }
 
 # For everybody else's strategies: colours and rhythms that no known one has.

@@ -1,0 +1,173 @@
+"""Sub-problems learned from one base: accuracy and loss along training.
+
+What the records hold is told in `gtl_bench.experiments.cousins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gtl_bench import metrics
+from gtl_bench.metrics import Metric
+from gtl_bench.report.claims import Difference, difference
+from gtl_bench.report.figures import Curve, curves_of, drawn_for_layout, on_sheet, plot_curve
+from gtl_bench.report.info import Layout, RunInfo
+from gtl_bench.report.kinds import Kind
+from gtl_bench.report.sheet import (
+    BOTTOM,
+    LEFT,
+    LONGEST,
+    RIGHT,
+    Reading,
+    Sheet,
+    grid,
+    label_ends,
+    room_for_labels,
+)
+from gtl_bench.report.style import SMALL, cut
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Strategies that the claim is about.
+GUIDED = ("gtl", "gtl-gradient")
+
+#: Controls of GTL, and what each keeps of it.
+CONTROLS = {
+    "gtl-shuffled": "the guide shuffled",
+    "gtl-scalar": "each tensor's mean as its guide, a smaller step",
+}
+
+
+def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
+    """Accuracy (0 to 1) and loss of each cell, at the end and along the epochs."""
+    accuracy, loss = metrics.curves(records, "accuracy"), metrics.curves(records, "loss")
+    return pd.DataFrame(
+        {
+            "final_accuracy": accuracy.iloc[:, -1],
+            "accuracy_along": accuracy.iloc[:, 1:].mean(axis=1),
+            "final_loss": loss.iloc[:, -1],
+            "loss_along": loss.iloc[:, 1:].mean(axis=1),
+        }
+    )
+
+
+def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
+    """Whether cousins are learned to a lower loss with guides; empty where none is in the run."""
+    loss, accuracy = table["final_loss"], table["final_accuracy"]
+    names = set(table.index.get_level_values("strategy"))
+    guided = [name for name in GUIDED if name in names]
+    if not guided or "naive" not in names:
+        return ""
+    parts = [
+        f"for {info.label(name)} it {_verdict(lower)} (loss {loss[name].mean():.4f}, "
+        f"without guides {loss['naive'].mean():.4f}, difference {_text(lower)}; accuracy {more})"
+        for name in guided
+        if (lower := difference(loss, name, "naive"))
+        and (more := difference(accuracy, name, "naive"))
+    ]
+    gain = loss["naive"].mean() - loss["gtl"].mean() if "gtl" in names else 0.0
+    for name, how in CONTROLS.items() if "gtl" in names else ():
+        less = difference(loss, "gtl", name)
+        if less is not None:
+            text = f"GTL's loss less that with {how} is {_text(less)}"
+            if gain > 0:
+                share = (loss["naive"].mean() - loss[name].mean()) / gain
+                text += f", which alone makes {100 * share:.0f} % of the gain"
+            parts.append(text)
+    return f"“Guides lower the loss on cousins”: {'; '.join(parts)}."
+
+
+def _verdict(lower: Difference) -> str:
+    if lower.seeds == 1:
+        return "can't be told from one seed"
+    return {-1: "holds", 0: "is not shown", 1: "does not hold"}[lower.sign]
+
+
+def _text(found: Difference) -> str:
+    text = f"{found.mean:+.4f}".replace("-", "−")
+    if found.seeds == 1:
+        return text
+    low, high = (f"{value:+.4f}".replace("-", "−") for value in (found.low, found.high))
+    return f"{text}, 95 % interval {low} to {high}, {found.seeds} seeds"
+
+
+@drawn_for_layout
+def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
+    """Accuracy and loss on the cousins along training.
+
+    Raises:
+        DataError: the records are incomplete.
+    """
+    accuracy = metrics.curves(records, "accuracy")
+    with np.errstate(invalid="ignore"):  # the loss of what diverged is infinite
+        losses = curves_of(metrics.curves(records, "loss"), info, 1)
+    curves = curves_of(accuracy, info)
+    labels = [cut(curve.label, SMALL, LONGEST) for curve in curves]
+    room = room_for_labels(labels)
+    what = f"Accuracy and loss on the patterns learned, mean over {info.more['cousins']} cousins"
+    if layout.column == "single":
+        heights = (1.4, 1.4)
+        sheet = on_sheet(info, what, accuracy, layout, sum(heights) + 2 * BOTTOM + 0.06)
+        width = layout.width - LEFT - room
+        places = [(LEFT, heights[1] + 2 * BOTTOM), (LEFT, BOTTOM)]
+    else:
+        sheet = on_sheet(info, what, accuracy, layout, 1.75 + BOTTOM + 0.06)
+        width = (layout.width - 2 * LEFT - room - RIGHT) / 2
+        heights = (1.75, 1.75)
+        places = [(LEFT, BOTTOM), (LEFT + width + RIGHT + LEFT, BOTTOM)]
+    # In one column both panels have labels; in two, the one at the right has them.
+    labelled = (True, True) if layout.column == "single" else (False, True)
+    x = accuracy.columns.to_numpy()
+    for lines, corner, height, y_label, named in zip(
+        (curves, losses), places, heights, ("Accuracy (%)", "Loss (squared error)"), labelled
+    ):
+        (ax,) = grid(sheet, 1, 1, corner, (width, height), 0, 0)
+        for curve in lines:
+            if lines is curves:
+                sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
+            plot_curve(ax, x, curve, sheet.scale)
+        _scale(ax, x, lines)
+        ax.set_ylabel(y_label)
+        ax.set_xlabel("Epochs")
+        if named:
+            ends = [float(curve.band.mean[-1]) for curve in lines]
+            label_ends(sheet, ax, labels, [curve.look for curve in lines], ends)
+    return sheet
+
+
+def _scale(ax: Axes, x: np.ndarray, curves: Sequence[Curve]) -> None:
+    """Axes as wide as the means, with a little room: neither 0 nor 100 % is near."""
+    means = np.concatenate([curve.band.mean for curve in curves])
+    low, high = np.nanmin(means), np.nanmax(means[np.isfinite(means)])
+    room = 0.06 * (high - low) or 1.0
+    ax.set_xlim(0, x[-1])
+    ax.set_ylim(low - room, high + room)
+    ax.locator_params(axis="x", integer=True, nbins=5)
+    ax.locator_params(axis="y", nbins=5)
+    ax.yaxis.set_major_formatter("{x:g}")
+
+
+def _figures(info: RunInfo) -> list[Callable[..., Sheet]]:
+    return [training]
+
+
+KIND = Kind(
+    metrics={
+        metric.name: metric
+        for metric in (
+            Metric("final_accuracy", "Accuracy", "%", True),
+            Metric("accuracy_along", "Accuracy along training", "%", True),
+            Metric("final_loss", "Loss", "squared error", False),
+            Metric("loss_along", "Loss along training", "squared error", False),
+        )
+    },
+    scalars=scalars,
+    figures=_figures,
+    plots={"training": ("Accuracy and loss on the cousins along training.", "Epochs")},
+    claim=claim,
+)

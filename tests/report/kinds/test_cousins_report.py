@@ -1,0 +1,98 @@
+"""The report of cousins: the claim's sentence, and figures that can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import STRATEGIES
+from test_figures import check_print
+
+from gtl_bench.report.info import Layout, RunInfo, StrategyInfo
+from gtl_bench.report.kinds.cousins import KIND, claim, scalars, training
+
+LABELS = STRATEGIES | {"gtl-gradient": ("GTL, gradient", False)}
+DEFAULT = ("naive", "gtl", "gtl-gradient", "gtl-shuffled", "gtl-scalar", "frozen")
+
+
+def planted(losses: dict[str, float], seeds: int = 5) -> tuple[pd.DataFrame, RunInfo]:
+    """A run whose losses fall from 0.05 to those given, and up to 0.001 apart by seed."""
+    rows = []
+    for name, loss in losses.items():
+        for seed in range(seeds):
+            end = loss + 0.00025 * (seed - (seeds - 1) / 2) * (1 + 0.1 * len(name))
+            for step, value in enumerate(np.linspace(0.05, end, 21)):
+                rows.append((name, seed, step, "loss", value))
+                rows.append((name, seed, step, "accuracy", 1 - 10 * value))
+    columns = ["strategy", "seed", "step", "metric", "value"]
+    records = pd.DataFrame(rows, columns=columns).assign(benchmark="b", experience=-1)
+    info = RunInfo(
+        title="binary-patterns",
+        experiences=("cousins",),
+        boundaries=(20,),
+        strategies=tuple(StrategyInfo(name, *LABELS[name][:2]) for name in losses),
+        seeds=seeds,
+        chance=0.1,
+        regime="default settings",
+        kind="cousins",
+        more={"cousins": 15},
+    )
+    return records, info
+
+
+def said(records: pd.DataFrame, info: RunInfo) -> str:
+    return claim(scalars(records, info), records, info)
+
+
+def test_scalars_by_hand() -> None:
+    table = scalars(*planted({"naive": 0.03}, seeds=1))
+    [row] = table.to_dict("records")
+    assert list(row) == list(KIND.metrics)
+    assert row["final_loss"] == pytest.approx(0.03)
+    assert row["final_accuracy"] == pytest.approx(0.7)
+    assert row["loss_along"] == pytest.approx(np.linspace(0.05, 0.03, 21)[1:].mean())
+
+
+def test_a_gain_that_a_smaller_step_explains_is_said_to_be() -> None:
+    text = said(*planted({"naive": 0.04, "gtl": 0.01, "gtl-gradient": 0.04, "gtl-scalar": 0.01}))
+    assert "for GTL it holds (loss 0.0100, without guides 0.0400, difference −0.0300" in text
+    assert "for GTL, gradient it is not shown" in text
+    assert "a smaller step is +0.0000" in text.replace("−0.0000", "+0.0000")
+    assert "which alone makes 100 % of the gain" in text
+    assert "accuracy +30.0 points" in text
+
+
+def test_a_loss_above_naive_s_does_not_hold() -> None:
+    text = said(*planted({"naive": 0.02, "gtl": 0.03, "gtl-scalar": 0.025}))
+    assert "for GTL it does not hold" in text
+    assert "of the gain" not in text
+
+
+def test_one_seed_tells_nothing() -> None:
+    text = said(*planted({"naive": 0.02, "gtl": 0.01}, seeds=1))
+    assert "can't be told from one seed" in text
+    assert "interval" not in text
+
+
+def test_no_claim_without_guides_or_without_naive() -> None:
+    assert said(*planted({"naive": 0.02, "frozen": 0.05})) == ""
+    assert said(*planted({"gtl": 0.02, "frozen": 0.05})) == ""
+
+
+RUNS = {
+    "default": (DEFAULT, 5),
+    "three, one seed": (DEFAULT[:3], 1),
+    "twelve": ((*tuple(LABELS)[:11], "frozen"), 5),
+}
+
+
+@pytest.mark.parametrize("column", ["single", "double"])
+@pytest.mark.parametrize(("names", "seeds"), RUNS.values(), ids=RUNS)
+def test_figure_can_be_read_and_shows_all(column: str, names: tuple[str, ...], seeds: int) -> None:
+    records, info = planted({name: 0.002 * k for k, name in enumerate(names)}, seeds)
+    figure = training(records, info, Layout(column))
+    check_print(figure)
+    assert len(figure.axes) == 2
+    assert {reading.label for reading in figure.readings} == {LABELS[name][0] for name in names}
+    for ax in figure.axes:
+        assert len(ax.lines) == len(names)
