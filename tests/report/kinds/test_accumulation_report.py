@@ -1,0 +1,118 @@
+"""The report of further examples after one-shot learning: its claim and its figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_figures import check_print
+
+from gtl_bench.report import Layout, StrategyInfo
+from gtl_bench.report.info import RunInfo
+from gtl_bench.report.kinds.accumulation import KIND, accumulation, claim, gain_by_rate, scalars
+
+STEPS = range(0, 101, 10)
+RATES = ("0.001", "0.01", "0.1")
+LABELS = {
+    "naive": ("Naive", False),
+    "gtl": ("GTL", False),
+    "gtl-shuffled": ("GTL, shuffled", True),
+    "gtl-scalar": ("GTL, scalar", True),
+    "frozen": ("Frozen base", True),
+    **{name: (name.upper(), False) for name in ("ewc", "si", "mas", "lwf", "replay", "ncm", "x")},
+}
+
+
+def planted(gains: dict[str, tuple[float, ...]], seeds: int = 5) -> tuple[pd.DataFrame, RunInfo]:
+    """From 40 % after ten examples, by the gain at the strategy's own rate and at each rung."""
+    rows = []
+    for name, values in gains.items():
+        for experience, gain in enumerate(values, start=-1):
+            for seed in range(seeds):
+                end = gain + 0.01 * (seed - (seeds - 1) / 2)
+                for step in STEPS:
+                    value = 0.1 if step == 0 else 0.4 + end * (step - 10) / 90
+                    rows.append((name, seed, step, "accuracy", experience, value))
+    columns = ["strategy", "seed", "step", "metric", "experience", "value"]
+    records = pd.DataFrame(rows, columns=columns).assign(benchmark="stream-omniglot")
+    info = RunInfo(
+        title="stream-omniglot",
+        experiences=RATES,
+        boundaries=(100,) * 3,
+        strategies=tuple(StrategyInfo(name, *LABELS[name]) for name in gains),
+        seeds=seeds,
+        chance=0.1,
+        regime="untuned defaults",
+        kind="accumulation",
+        more={"ways": 10, "draws": 2},
+    )
+    return records, info
+
+
+def said(gains: dict[str, tuple[float, ...]], seeds: int = 5) -> str:
+    records, info = planted(gains, seeds)
+    return claim(scalars(records, info), records, info)
+
+
+def test_scalars_are_at_the_strategys_own_rate() -> None:
+    records, info = planted({"naive": (0.2, 0, 0.1, -0.3)}, seeds=1)
+    found = scalars(records, info).loc[("naive", 0)]
+    assert found.to_dict() == pytest.approx(
+        {"final_accuracy": 0.6, "oneshot_accuracy": 0.4, "gain": 0.2}
+    )
+    assert KIND.score == "final_accuracy"
+
+
+def test_both_gain() -> None:
+    text = said({"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)})
+    assert text == (
+        "That later examples help with guides, and with pretraining alone don't, holds at no rate "
+        "of the ladder 0.001 … 0.1: later examples raise the accuracy with guides at rates 0.001, "
+        "0.01 and with pretraining alone at rates 0.001, 0.01; at its own rate GTL gains +10.0 "
+        "points, 95 % interval +8.0 to +12.0, 5 seeds and naive +20.0 points, 95 % interval +18.0 "
+        "to +22.0, 5 seeds."
+    )
+
+
+@pytest.mark.parametrize(
+    ("scalar", "words"),
+    [(0.1, "where GTL, scalar gains too"), (0.0, "where none of its controls in the run gains")],
+)
+def test_guides_alone_gain_at_a_rate(scalar: float, words: str) -> None:
+    text = said(
+        {
+            "naive": (0.2, 0.1, 0.2, 0.01),
+            "gtl": (0.1, 0.1, 0.1, 0.1),
+            "gtl-scalar": (0.1, 0, 0, scalar),
+        }
+    )
+    assert "holds at rate 0.1 of the ladder" in text
+    assert words in text
+
+
+def test_a_single_seed_and_a_run_without_gtl() -> None:
+    one = {"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)}
+    assert "cannot be told from one seed" in said(one, seeds=1)
+    assert "is not tested" in said({"naive": (0.2, 0.1, 0.2, -0.3)})
+
+
+@pytest.mark.parametrize("draw", [accumulation, gain_by_rate])
+@pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS)])
+@pytest.mark.parametrize("layout", [Layout(), Layout("double")])
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_figures(draw, names: tuple[str, ...], layout: Layout, seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    records, info = planted({n: tuple(rng.uniform(-0.3, 0.3, 4)) for n in names}, seeds)
+    sheet = draw(records, info, layout)
+    panels = len(RATES) if draw is accumulation else 1
+    assert len(sheet.axes) == panels
+    assert len(sheet.readings) == panels * len(names)
+    check_print(sheet)
+
+
+def test_gains_are_drawn_at_their_rates() -> None:
+    records, info = planted({"naive": (0.2, 0.1, 0.2, -0.3), "frozen": (0, 0, 0, 0)})
+    sheet = gain_by_rate(records, info)
+    naive = sheet.readings[0]
+    assert naive.x.tolist() == [0.001, 0.01, 0.1]
+    assert naive.values.mean.tolist() == pytest.approx([10, 20, -30])
