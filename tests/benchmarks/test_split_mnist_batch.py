@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from avalanche.training.plugins import LwFPlugin
 
 from gtl_bench.data import DataFolder
 from gtl_bench.experiment import Measured, Trial
 from gtl_bench.experiments.batch import Batches, SharedOutputs
+from gtl_bench.learner import Learner, stream_of
 from gtl_bench.recipes import LEARNER_DEFAULTS, discover
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Examples
@@ -117,6 +119,33 @@ def test_a_pair_has_two_outputs_of_its_own() -> None:
     whole = network(x)
     expected = [whole[0, :2], whole[1, 8:], whole[2, 8:], whole[3, 2:4]]
     torch.testing.assert_close(mixed, torch.stack(expected))
+
+
+def test_lwf_distils_the_outputs_of_earlier_pairs_alone() -> None:
+    """Avalanche's plugin on the shared outputs, against the sum by hand."""
+    model = SharedOutputs(torch.nn.Linear(3, 6), 2)
+    plugin = LwFPlugin(alpha=1.5, temperature=2.0)
+    learner = Learner(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.5),
+        plugins=[plugin],
+        epochs=1,
+        batch_size=4,
+    )
+    pair = (torch.rand(4, 3), torch.tensor([0, 1, 0, 1]))
+    learner.train(stream_of([pair, pair, pair], task_labels=True)[:2], eval_streams=[])
+    teacher = plugin.lwf.prev_model
+    x = torch.rand(5, 3)
+    with torch.no_grad():
+        model.network.weight.add_(torch.rand(6, 3))
+        expected = torch.zeros(())
+        for task in (0, 1):
+            p = torch.log_softmax(model(x, task) / 2, 1)
+            q = torch.softmax(teacher(x, task) / 2, 1)
+            expected += (q * (q.log() - p)).sum(1).mean()
+        found = plugin.lwf(x, model(x, 2), model)
+    assert float(expected) > 0
+    torch.testing.assert_close(found, 1.5 * expected)
 
 
 def test_learning_a_pair_leaves_the_outputs_of_others_alone(build: Build) -> None:
