@@ -14,7 +14,7 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
-from gtl_bench.report.claims import CONTROLS, Difference, mean_of
+from gtl_bench.report.claims import CONTROLS, mean_of
 from gtl_bench.report.figures import (
     CHANCE,
     curves_of,
@@ -45,6 +45,7 @@ from gtl_bench.report.sheet import (
     room_for_labels,
 )
 from gtl_bench.report.style import GREY, SMALL, Look, cut, text_width
+from gtl_bench.report.tables import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,21 +66,36 @@ def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
     """What the run shows of the claim that later examples help with guides alone."""
     what = "That later examples help with guides, and with pretraining alone don't,"
-    own = table["gain"]
-    if not {"gtl", "naive"} <= set(own.index.get_level_values("strategy")):
+    if not {"gtl", "naive"} <= set(table.index.get_level_values("strategy")):
         return f"{what} is not tested: GTL or pretraining alone (naive) is not in this run."
-    gains = [_gain(metrics.curves(records, "accuracy", k), info) for k in _rungs(info)]
+    accuracies = [metrics.curves(records, "accuracy", k) for k in _rungs(info)]
+    gains = [_gain(accuracy, info) for accuracy in accuracies]
     helped = {name: _helped(gains, name, info) for name in ("gtl", "naive")}
     holds = [rate for rate in helped["gtl"] if rate not in helped["naive"]]
-    if mean_of(own.loc["gtl"]).seeds == 1:
+    if mean_of(table["gain"].loc["gtl"]).seeds == 1:
         verdict = "cannot be told from one seed"
     else:
-        verdict = f"holds at {_rates(holds)} of the ladder {_range(info)}"
+        verdict = (
+            f"holds at {_rates(holds)} of the ladder {_range(info)}: later examples raise the "
+            f"accuracy with guides at {_rates(helped['gtl'])}, with pretraining alone at "
+            f"{_rates(helped['naive'])}{_controls(gains, holds, info)}"
+        )
+    return f"{what} {verdict}; {_at_best(accuracies, info)}."
+
+
+def _at_best(accuracies: list[pd.DataFrame], info: RunInfo) -> str:
+    """Where GTL and naive end, each at its best rate of the ladder."""
+    ends = {
+        name: [accuracy[info.boundaries[-1]].xs(name, level="strategy") for accuracy in accuracies]
+        for name in ("gtl", "naive")
+    }
+    best = {name: int(np.argmax([end.mean() for end in ends[name]])) for name in ends}
+    guided, alone = (ends[name][best[name]] for name in ("gtl", "naive"))
     return (
-        f"{what} {verdict}: later examples raise the accuracy with guides at "
-        f"{_rates(helped['gtl'])} and with pretraining alone at {_rates(helped['naive'])}"
-        f"{_controls(gains, holds, info)}; at its own rate GTL gains {_of(own, 'gtl')} and naive "
-        f"{_of(own, 'naive')}."
+        f"each at the rate of the ladder that is best for it, accuracy ends at "
+        f"{percent(guided.mean())} % with guides (rate {info.experiences[best['gtl']]}) and at "
+        f"{percent(alone.mean())} % with pretraining alone (rate "
+        f"{info.experiences[best['naive']]}), a difference of {mean_of((guided - alone).dropna())}"
     )
 
 
@@ -123,10 +139,6 @@ def _rates(rates: list[str]) -> str:
 
 def _range(info: RunInfo) -> str:
     return " … ".join(dict.fromkeys((info.experiences[0], info.experiences[-1])))
-
-
-def _of(gain: pd.Series, name: str) -> Difference:
-    return mean_of(gain.loc[name])
 
 
 @drawn_for_layout
