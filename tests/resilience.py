@@ -96,12 +96,11 @@ class Job:
         return found
 
 
-def kills(
-    job: Job, expected: Records, times: int, rng: random.Random, longest: float = 12
-) -> Figures:
+def kills(job: Job, expected: Records, times: int, rng: random.Random, longest: float) -> Figures:
     """Kill all processes of a run at a random moment, again and again; begin anew when it ends.
 
-    A run is killed within `longest` seconds, or else has ended; after the last kill it may end.
+    A run is killed within `longest` seconds, those of an undisturbed one as a rule, or else has
+    ended; after the last kill it may end.
     """
     killed, rounds, at_work, progress = 0, 0, 0, [0]
     while killed < times:
@@ -128,6 +127,7 @@ def kills(
         rounds += 1
     return {
         "kills": killed,
+        "seconds within which a run was killed": round(longest, 1),
         "kills with some cells finished and others not": at_work,
         "runs that were resumed to their end": rounds,
         "cells finished between a start and a kill, most": max(progress),
@@ -442,7 +442,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     disturbances = {
-        "kills": lambda: kills(job, expected, arguments.times, rng),
+        "kills": lambda: kills(job, expected, arguments.times, rng, whole),
         "workers": lambda: workers(job, expected, arguments.times, rng),
         "memory": lambda: memory(job),
         "disk": lambda: disk(job, expected),
@@ -459,6 +459,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), arguments.seeds)
         expected = job.undisturbed()
+        whole = time.monotonic() - began
         figures = disturbances[arguments.what]()
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(figures, indent=2))

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,16 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    return Job(tmp_path_factory.mktemp("undisturbed"), seeds=3).undisturbed()
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, float]:
+    """What a run leaves, and the seconds that it takes on this machine."""
+    began = time.monotonic()
+    records = Job(tmp_path_factory.mktemp("undisturbed"), seeds=3).undisturbed()
+    return records, time.monotonic() - began
+
+
+@pytest.fixture
+def expected(undisturbed: tuple[Records, float]) -> Records:
+    return undisturbed[0]
 
 
 @pytest.fixture
@@ -27,8 +36,9 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path, seeds=3)
 
 
-def test_killed_runs_resume(job: Job, expected: Records) -> None:
-    figures = resilience.kills(job, expected, times=2, rng=random.Random(1), longest=7)
+def test_killed_runs_resume(job: Job, undisturbed: tuple[Records, float]) -> None:
+    expected, seconds = undisturbed
+    figures = resilience.kills(job, expected, 2, random.Random(1), seconds)
     assert figures["kills"] == 2
 
 
