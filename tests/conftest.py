@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from inline import Inline
 
 from gtl_bench.contract import toy
@@ -16,7 +16,9 @@ from gtl_bench.scenario import Scenario
 torch.set_num_threads(1)
 
 # What a test asserts is no matter of the machine's speed: no example has a deadline.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
 
