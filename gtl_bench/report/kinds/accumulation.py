@@ -76,9 +76,9 @@ def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
         verdict = "cannot be told from one seed"
     else:
         verdict = (
-            f"holds at {_rates(holds)} of the ladder {_range(info)}: later examples raise the "
-            f"accuracy with guides at {_rates(helped['gtl'])}, with pretraining alone at "
-            f"{_rates(helped['naive'])}{_controls(gains, holds, info)}"
+            f"holds at {_rates(holds)} of the ladder {_range(info)}"
+            f"{_controls(gains, holds, info)}: later examples raise the accuracy with guides at "
+            f"{_rates(helped['gtl'])}, with pretraining alone at {_rates(helped['naive'])}"
         )
     return f"{what} {verdict}; {_at_best(accuracies, info)}."
 
@@ -129,8 +129,8 @@ def _controls(gains: list[pd.Series], rates: list[str], info: RunInfo) -> str:
         if name in names and set(rates) <= set(_helped(gains, name, info))
     ]
     if too:
-        return f", where {' and '.join(too)} gain{'s' if len(too) == 1 else ''} too"
-    return ", where none of its controls in the run gains throughout"
+        return f" (where {' and '.join(too)} gain{'s' if len(too) == 1 else ''} too)"
+    return " (where none of its controls in the run gains throughout)"
 
 
 def _rates(rates: list[str]) -> str:
