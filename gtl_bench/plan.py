@@ -198,14 +198,13 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         values = resolve(recipe, texts, tuned.values(recipe))
         check_learner(recipe.name, values)
         cells += [setup.cell(recipe, values, seed) for seed in range(request.seeds)]
-    untuned = [recipe.label for recipe in strategies if _untuned(recipe, tuned)]
     own = [text for text in request.settings if not text.startswith("benchmark.")]
     return Plan(
         setup,
         strategies,
         tuple(cells),
-        _regime(tuned, untuned, request.matched, own),
-        not (untuned or request.matched or own),
+        _regime(tuned, strategies, request.matched, own),
+        not (request.matched or own or any(_untuned(recipe, tuned) for recipe in strategies)),
         broken,
     )
 
@@ -282,14 +281,22 @@ def _untuned(recipe: StrategyRecipe, tuned: Tuned) -> bool:
 
 
 def _regime(
-    tuned: Tuned, untuned: Sequence[str], matched: Sequence[str], own: Sequence[str]
+    tuned: Tuned,
+    strategies: Sequence[StrategyRecipe],
+    matched: Sequence[str],
+    own: Sequence[str],
 ) -> str:
     """How hyperparameters were set, as captions say it: a mixture is named as one."""
+    keys = {text.partition("=")[0] for text in matched}
+    beside = [recipe for recipe in strategies if set(recipe.search) - keys]
+    untuned = [recipe.label for recipe in beside if _untuned(recipe, tuned)]
     parts = [tuned.description]
-    if tuned.strategies and untuned:
-        parts.append(f"{', '.join(untuned)} untuned")
     if matched:
         parts = [f"matched at {', '.join(matched)}"]
+        if len(untuned) < len(beside):
+            parts.append(f"all else {tuned.description}")
+    if tuned.strategies and untuned:
+        parts.append(f"{', '.join(untuned)} untuned")
     if own:
         parts.append(f"with {', '.join(own)}")
     return "; ".join(parts)

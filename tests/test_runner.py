@@ -567,5 +567,13 @@ def test_captions_name_what_is_not_tuned(request_: Request, tmp_path: Path) -> N
     # The frozen base searches nothing and stays frozen.
     settings = {cell.strategy: cell.strategy_settings["lr"] for cell in matched.cells}
     assert settings == {"naive": 0.03, "frozen": 0.0}
+    tuned.write_text('benchmark = "split-digits"\n[strategies.ewc]\newc_lambda = 5.0\n')
+    three = dataclasses.replace(
+        request_, strategies=("naive", "ewc", "si"), matched=("lr=0.03",), tuned=tuned
+    )
+    mixed = "matched at lr=0.03; all else tuned by equal-budget search; SI untuned"
+    assert planned(three).regime == mixed
+    assert not planned(three).each_tuned
+    assert planned(dataclasses.replace(three, untuned=True)).regime == "matched at lr=0.03"
     own = planned(dataclasses.replace(request_, untuned=True, settings=(*SMALL, "naive.lr=0.5")))
     assert own.regime == "untuned defaults; with naive.lr=0.5"
