@@ -170,11 +170,11 @@ def test_what_it_is_made_of() -> None:
     for row in STUDY:
         assert row.benchmark in registry.benchmarks
         assert set(row.strategies) <= set(registry.strategies)
-        assert row.seeds == 20
     for benchmark in ("split-mnist", "stream-mnist", "split-digits", "stream-digits"):
         (tuned,) = choose(benchmark)
         (matched,) = choose(f"{benchmark}-matched")
         assert tuned.benchmark == matched.benchmark == benchmark
+        assert tuned.seeds == matched.seeds == 20
         assert tuned.strategies == STRATEGIES
         assert (tuned.matched, matched.matched) == ((), MATCHED)
         (key,) = (text.partition("=")[0] for text in MATCHED)
