@@ -647,8 +647,12 @@ def _ending(
     a single one.
     """
     _name_damaged(*folder.damaged, *progress.damaged)
-    alike = progress.total > 1 and len(progress.failed) == progress.total
-    alike = alike and len({result.error for result in progress.failed}) == 1
+    # Wrong usage that no cell escapes, of the benchmark's as a rule, is said once.
+    alike = (
+        len(progress.failed) == progress.total > 1
+        and len({result.error for result in progress.failed}) == 1
+        and progress.failed[0].exit_status == UsageError.exit_status
+    )
     for result in [] if alike else progress.failed:
         cell = f"{result.cell.strategy}:{result.cell.seed}"
         just_it = [*whole, "--only", cell] if whole else again
@@ -662,7 +666,7 @@ def _ending(
         counts = f"{progress.finished} of {progress.total} cells are finished"
         counts += f", {len(progress.failed)} failed" if progress.failed else ""
         why = f"{progress.stopped} " if progress.stopped else ""
-        if alike:  # the benchmark's own fault, as a rule
+        if alike:
             why = f"all cells alike: {progress.failed[0].error} "
         _complain(f"{why}{counts}; resume: {shlex.join(again)}")
     statuses = [result.exit_status for result in progress.failed]
