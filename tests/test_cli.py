@@ -680,6 +680,7 @@ def test_an_interrupted_sweep_says_so_once(
             " 10/10 done, 0 running, 0 failed 0:00:05 0:00:00 left",
         ),
     ],
+    ids=["begun", "resumed", "slow cells", "all reused"],
 )
 @pytest.mark.parametrize("title", ["split-digits", "split-digits (stand-in for split-mnist)"])
 def test_the_bar_tells_how_far_a_run_is_and_how_long_it_takes(
