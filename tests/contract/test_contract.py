@@ -125,8 +125,8 @@ def peeks_at_the_test(source: Any) -> list[Any]:
 
 
 def peeks_ahead(source: Any) -> list[Any]:
-    """Finds the rest of the stream in the scenario."""
-    last = source._scenario.stream[-1]
+    """Finds the rest of the stream in the source task."""
+    last = source._task.stream[-1]
     return [Plugin(lambda learner: nudge(learner, float(last.x.mean()) / 100))]
 
 
