@@ -13,7 +13,9 @@ from inline import Inline
 from gtl_bench.contract import toy
 from gtl_bench.scenario import Scenario
 
+# One thread a process, in the processes that tests start as well: several tests run at once.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What a test asserts is no matter of the machine's speed: no example has a deadline.
 settings.register_profile(
