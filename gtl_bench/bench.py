@@ -78,6 +78,8 @@ REASONS = {
     "weights and gradients these no longer fit into the second-level cache.",
     "with evaluation, naive: stock over ours": "Both multiply the same matrices for 2,000 images "
     "an example, 1 GFLOP at the processor's peak; with 300 of the source's that is 80 % of ours.",
+    "120 scouts: one after another over ours": "Three quarters of ours are the matrix products of "
+    "a scout's steps: in turn these take 0.15 ms a step of the loop's 0.34, ours takes 0.19 whole.",
 }
 
 
