@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,8 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         cache_folder=request.cache_folder,
     )
     tuned = Tuned.none() if request.untuned else Tuned.of(setup.benchmark, request.tuned)
+    if elsewhere := tuned.elsewhere(setup.settings):
+        tuned = replace(tuned, description=f"{tuned.description} on other benchmark settings")
     matched = _matched(request.matched, strategies)
     cells = []
     for recipe in strategies:
@@ -204,7 +206,12 @@ def plan(request: Request, registry: Registry, data: DataFolder) -> Plan:
         strategies,
         tuple(cells),
         _regime(tuned, strategies, request.matched, own),
-        not (request.matched or own or any(_untuned(recipe, tuned) for recipe in strategies)),
+        not (
+            request.matched
+            or own
+            or elsewhere
+            or any(_untuned(recipe, tuned) for recipe in strategies)
+        ),
         broken,
     )
 

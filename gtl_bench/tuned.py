@@ -20,11 +20,13 @@ class Tuned:
         description: how hyperparameters were set, in words for captions.
         strategies: strategy -> hyperparameter -> value.
         file: where they were read from, or None.
+        on: the benchmark's settings that they were found on, where they are known.
     """
 
     description: str
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     file: Path | None = None
+    on: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def none(cls) -> Tuned:
@@ -46,8 +48,13 @@ class Tuned:
         if path is None and not shipped.exists():
             return cls.none()
         source = path or shipped
-        found = read_tuned(source, benchmark.name)["strategies"]
-        return cls("tuned by equal-budget search", found, source)
+        content = read_tuned(source, benchmark.name)
+        on = content.get("benchmark_settings", {})
+        return cls("tuned by equal-budget search", content["strategies"], source, on)
+
+    def elsewhere(self, settings: Mapping[str, Any]) -> bool:
+        """Whether they were found on other settings of the benchmark, the split apart."""
+        return any(settings.get(key) != value for key, value in self.on.items() if key != "split")
 
     def values(self, recipe: StrategyRecipe) -> dict[str, Any]:
         """The tuned values of a strategy; nothing for one that was not tuned.
@@ -79,6 +86,8 @@ def read_tuned(file: Path, benchmark: str) -> dict[str, Any]:
     found = content.get("strategies")
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise UsageError(f"{file} holds no tuned values: it has no [strategies.NAME] tables.")
+    if not isinstance(content.get("benchmark_settings", {}), dict):
+        raise UsageError(f"{file}: benchmark_settings is no table.")
     if content.get("benchmark") != benchmark:
         raise UsageError(f"{file} was tuned on {content.get('benchmark')!r}, not on {benchmark!r}.")
     return content

@@ -567,6 +567,16 @@ def test_captions_name_what_is_not_tuned(request_: Request, tmp_path: Path) -> N
     # The frozen base searches nothing and stays frozen.
     settings = {cell.strategy: cell.strategy_settings["lr"] for cell in matched.cells}
     assert settings == {"naive": 0.03, "frozen": 0.0}
+    tuned.write_text(
+        'benchmark = "split-digits"\n[benchmark_settings]\nper_class = 20\nsplit = "tune"\n'
+        "[strategies.naive]\nlr = 0.002\n"
+    )
+    alone = dataclasses.replace(request_, strategies=("naive",), tuned=tuned)
+    elsewhere = planned(dataclasses.replace(alone, settings=("benchmark.per_class=2",)))
+    assert elsewhere.regime == "tuned by equal-budget search on other benchmark settings"
+    there = planned(dataclasses.replace(alone, settings=()))
+    assert there.regime == "tuned by equal-budget search"
+    assert (elsewhere.each_tuned, there.each_tuned) == (False, True)
     tuned.write_text('benchmark = "split-digits"\n[strategies.ewc]\newc_lambda = 5.0\n')
     three = dataclasses.replace(
         request_, strategies=("naive", "ewc", "si"), matched=("lr=0.03",), tuned=tuned

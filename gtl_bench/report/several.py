@@ -175,6 +175,11 @@ def _rank_note(compared: Comparison) -> str:
         f"Critical difference {ranks.critical:.2f}: mean ranks nearer than that are not told apart "
         "(Nemenyi test at 0.05; Demšar 2006)."
     )
+    if ranks.benchmarks > 1:
+        text += (
+            " The test takes the benchmarks for independent, which those of the same images are "
+            "not: they count for more than they are."
+        )
     if ranks.critical > len(ranks.mean) - 1:
         text += (
             " With so few benchmarks no two mean ranks can lie that far apart: nothing is told "
