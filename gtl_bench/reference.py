@@ -80,7 +80,7 @@ def _both(benchmark: str) -> tuple[Row, Row]:
 
 def _experiment(benchmark: str) -> Row:
     """An experiment beyond the stream: its own strategies, at the values that it is given."""
-    return Row(benchmark, benchmark, (), seeds=5, together=False)
+    return Row(benchmark, benchmark, (), seeds=8, together=False)
 
 
 def _classical(scenario: str) -> Row:
