@@ -115,7 +115,7 @@ def _gain(accuracy: pd.DataFrame, info: RunInfo) -> pd.Series:
 
 def _helped(gains: list[pd.Series], name: str, info: RunInfo) -> list[str]:
     """The rungs at which a strategy's 95 % interval of the gain is above 0."""
-    return [rate for rate, gain in zip(info.experiences, gains) if mean_of(gain.loc[name]).sign > 0]
+    return [rate for rate, gain in zip(info.experiences, gains) if mean_of(gain.loc[name]).side > 0]
 
 
 def _controls(gains: list[pd.Series], rates: list[str], info: RunInfo) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
-from gtl_bench.report.claims import Difference, difference
+from gtl_bench.report.claims import Difference, differences
 from gtl_bench.report.figures import Curve, curves_of, drawn_for_layout, on_sheet, plot_curve
 from gtl_bench.report.info import Layout, RunInfo
 from gtl_bench.report.kinds import Kind
@@ -63,29 +63,25 @@ def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
     guided = [name for name in GUIDED if name in names]
     if not guided or "naive" not in names:
         return ""
-    parts = [
-        f"for {info.label(name)} it {_verdict(lower)} (loss {loss[name].mean():.4f}, "
-        f"without guides {loss['naive'].mean():.4f}, difference {_text(lower)}; accuracy {more})"
-        for name in guided
-        if (lower := difference(loss, name, "naive"))
-        and (more := difference(accuracy, name, "naive"))
-    ]
+    parts = []
+    for name in guided:
+        lower, more = (differences(v, name, info).get("naive") for v in (loss, accuracy))
+        if lower and more:
+            parts.append(
+                f"for {info.label(name)} it {lower.outcome('does not hold', 'holds')} "
+                f"(loss {loss[name].mean():.4f}, without guides {loss['naive'].mean():.4f}, "
+                f"difference {_text(lower)}; accuracy {more})"
+            )
     gain = loss["naive"].mean() - loss["gtl"].mean() if "gtl" in names else 0.0
-    for name, how in CONTROLS.items() if "gtl" in names else ():
-        less = difference(loss, "gtl", name)
-        if less is not None:
-            text = f"GTL's loss less that with {how} is {_text(less)}"
+    less = differences(loss, "gtl", info)
+    for name, how in CONTROLS.items():
+        if name in less:
+            text = f"GTL's loss less that with {how} is {_text(less[name])}"
             if gain > 0:
                 share = (loss["naive"].mean() - loss[name].mean()) / gain
                 text += f", which alone makes {100 * share:.0f} % of the gain"
             parts.append(text)
     return f"“Guides lower the loss on cousins”: {'; '.join(parts)}."
-
-
-def _verdict(lower: Difference) -> str:
-    if lower.seeds == 1:
-        return "can't be told from one seed"
-    return {-1: "holds", 0: "is not shown", 1: "does not hold"}[lower.sign]
 
 
 def _text(found: Difference) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
-from gtl_bench.report.claims import beside_controls, difference, mean_of
+from gtl_bench.report.claims import beside_controls, differences, mean_of
 from gtl_bench.report.figures import (
     CHANCE,
     Curve,
@@ -60,17 +60,14 @@ def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
     """What the run shows of the claim that guides raise one-shot accuracy."""
     final = table["final_accuracy"]
-    gain = difference(final, "gtl", "naive")
+    gain = differences(final, "gtl", info).get("naive")
     what = f"That guides raise one-shot accuracy ({info.more['ways']}-way)"
     if gain is None:
         return f"{what} is not tested: GTL or pretraining alone (naive) is not in this run."
     with_guides, alone = (mean_of(final.loc[name]) for name in ("gtl", "naive"))
-    verdict = "one seed cannot tell"
-    if gain.seeds > 1:
-        verdict = {1: "holds here", 0: "is not shown", -1: "does not hold here"}[gain.sign]
     return (
-        f"{what}: {verdict}: {percent(with_guides.mean)} % with guides, {percent(alone.mean)} % "
-        f"with pretraining alone (difference {gain})"
+        f"{what} {gain.outcome('holds here', 'does not hold here')}: {percent(with_guides.mean)} % "
+        f"with guides, {percent(alone.mean)} % with pretraining alone (difference {gain})"
         f"{beside_controls(final, info) if gain.sign > 0 else ''}."
     )
 

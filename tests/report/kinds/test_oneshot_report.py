@@ -11,6 +11,7 @@ from gtl_bench.experiments.oneshot import BINS, checkpoints
 from gtl_bench.report import Layout, StrategyInfo
 from gtl_bench.report.info import RunInfo
 from gtl_bench.report.kinds.oneshot import KIND, claim, scalars, training
+from gtl_bench.report.verdict import judge
 
 STEPS = checkpoints(50)
 LABELS = {
@@ -58,48 +59,81 @@ def said(finals: dict[str, list[float]]) -> str:
     return claim(scalars(records, info), records, info)
 
 
+def by_seed(mean: float, wobble: float = 0.01, seeds: int = 8) -> list[float]:
+    """Values about a mean, each seed's own."""
+    return [mean + wobble * (seed - (seeds - 1) / 2) for seed in range(seeds)]
+
+
 def test_a_gain_that_no_control_has() -> None:
     assert said(
         {
-            "naive": [0.40, 0.41, 0.42],
-            "gtl": [0.45, 0.46, 0.48],
-            "gtl-scalar": [0.41, 0.42, 0.43],
+            "naive": by_seed(0.41),
+            "gtl": by_seed(0.46, 0.012),
+            "gtl-scalar": by_seed(0.42),
         }
     ) == (
-        "That guides raise one-shot accuracy (20-way): holds here: 46.3 % with guides, 41.0 % with "
-        "pretraining alone (difference +5.3 points, 95 % interval +3.9 to +6.8, 3 seeds); beside "
-        "its controls GTL is above GTL, scalar (+4.3 points, 95 % interval +2.9 to +5.8, 3 seeds)."
+        "That guides raise one-shot accuracy (20-way) holds here: 46.0 % with guides, 41.0 % with "
+        "pretraining alone (difference +5.0 points, 95 % interval +4.6 to +5.4, 8 seeds); beside "
+        "its controls GTL is above GTL, scalar (+4.0 points, 95 % interval +3.6 to +4.4, 8 seeds)."
     )
 
 
 def test_a_gain_that_a_control_has_too() -> None:
     text = said(
         {
-            "naive": [0.40, 0.41, 0.42],
-            "gtl": [0.45, 0.46, 0.47],
-            "gtl-scalar": [0.46, 0.45, 0.47],
-            "gtl-shuffled": [0.50, 0.51, 0.53],
+            "naive": by_seed(0.41),
+            "gtl": by_seed(0.46),
+            "gtl-scalar": by_seed(0.46, -0.01),
+            "gtl-shuffled": by_seed(0.51, 0.012),
         }
     )
-    assert "below GTL, shuffled (−5.3 points" in text
+    assert "below GTL, shuffled (−5.0 points" in text
     assert "not told from GTL, scalar (0.0 points" in text
 
 
 @pytest.mark.parametrize(
     ("gtl", "words"),
     [
-        ([0.35, 0.36, 0.38], "does not hold here"),
-        ([0.39, 0.42, 0.43], "is not shown"),
+        (by_seed(0.36, 0.012), "does not hold here"),
+        (by_seed(0.41, -0.01), "is not shown: 41.0 %"),
     ],
 )
 def test_no_gain(gtl: list[float], words: str) -> None:
-    text = said({"naive": [0.40, 0.41, 0.42], "gtl": gtl, "gtl-scalar": [0.2, 0.2, 0.2]})
+    text = said({"naive": by_seed(0.41), "gtl": gtl, "gtl-scalar": by_seed(0.2)})
     assert words in text
     assert "control" not in text
 
 
-def test_a_single_seed_and_a_run_without_gtl() -> None:
-    assert "one seed cannot tell" in said({"naive": [0.4], "gtl": [0.5]})
+@pytest.mark.parametrize(
+    ("seeds", "others", "words"),
+    [
+        (1, (), "is not told at 1 seed: "),
+        (5, (), "is not told at 5 seeds: "),
+        (6, (), "holds here: "),
+        (6, ("gtl-scalar",), "is not told at 6 seeds: "),
+        (7, ("gtl-scalar",), "holds here: "),
+    ],
+)
+def test_claim_and_verdict_agree_on_what_seeds_can_tell(
+    seeds: int, others: tuple[str, ...], words: str
+) -> None:
+    finals = {"naive": by_seed(0.41, seeds=seeds), "gtl": by_seed(0.46, 0.012, seeds)}
+    finals |= {name: by_seed(0.42, seeds=seeds) for name in others}
+    records, info = planted(finals)
+    judged = judge(scalars(records, info), records, info, "gtl")
+    assert words in judged.claim
+    assert ("GTL is better than Naive" in judged.headline) == ("holds here" in judged.claim)
+    assert ("Too few seeds" in judged.headline) == ("not told" in judged.claim)
+    assert ("difference +5.0 points, 95 % interval +4." in judged.claim) == (seeds > 1)
+
+
+def test_an_interval_that_the_test_does_not_bear_out() -> None:
+    one_behind = [0.43] * 7 + [0.369]  # by more than any other is ahead
+    text = said({"naive": [0.4] * 8, "gtl": one_behind})
+    assert "is not shown (the interval leaves out 0, but the test does not reach 0.05): " in text
+
+
+def test_a_run_without_gtl() -> None:
     assert "is not tested" in said({"naive": [0.4], "frozen": [0.05]})
 
 
