@@ -64,14 +64,14 @@ def test_scalars_are_at_the_strategys_own_rate() -> None:
 
 
 def test_both_gain() -> None:
-    text = said({"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)})
+    text = said({"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)}, seeds=8)
     assert text == (
         "That later examples help with guides, and with pretraining alone don't, holds at no rate "
-        "of the ladder 0.001 … 0.1: later examples raise the accuracy with guides at rates 0.001, "
+        "of the ladder 0.001 … 0.1; later examples raise the accuracy with guides at rates 0.001, "
         "0.01, with pretraining alone at rates 0.001, 0.01; each at the rate of the ladder that is "
         "best for it, accuracy ends at 50.0 % with guides (rate 0.001) and at 60.0 % with "
         "pretraining alone (rate 0.01), a difference of −10.0 points, 95 % interval −12.0 to −8.0, "
-        "5 seeds."
+        "8 seeds."
     )
 
 
@@ -85,16 +85,51 @@ def test_guides_alone_gain_at_a_rate(scalar: float, words: str) -> None:
             "naive": (0.2, 0.1, 0.2, 0.01),
             "gtl": (0.1, 0.1, 0.1, 0.1),
             "gtl-scalar": (0.1, 0, 0, scalar),
-        }
+        },
+        seeds=8,
     )
     assert "holds at rate 0.1 of the ladder" in text
     assert words in text
+    assert (
+        "; at rate 0.1 they add +10.0 points with guides and +1.0 with pretraining alone "
+        "(difference +9.0 points, 95 % interval +7.0 to +11.0, 8 seeds); "
+    ) in text
 
 
-def test_a_single_seed_and_a_run_without_gtl() -> None:
-    one = {"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)}
-    assert "cannot be told from one seed" in said(one, seeds=1)
+def test_told_and_not_told_alone_make_no_difference() -> None:
+    """The same mean gain, which only a noisier strategy's interval does not tell from 0."""
+    records, info = planted(dict.fromkeys(("naive", "gtl"), (0.1,) * 4), seeds=8)
+    noisy = (records["strategy"] == "naive") & (records["step"] == 100)
+    records.loc[noisy, "value"] += 0.06 * (records["seed"] - 3.5)
+    text = claim(scalars(records, info), records, info)
+    assert "holds at no rate" in text
+    assert "with guides at rates 0.001, 0.01, 0.1, with pretraining alone at no rate" in text
+
+
+def test_rates_are_a_family() -> None:
+    """Six seeds tell a single difference, but none of three."""
+    gains = {"naive": (0.2, 0.1, 0.2, 0.0), "gtl": (0.1, 0.1, 0.1, 0.1)}
+    assert "is not told at 6 seeds" in said(gains, seeds=6)
+    assert "holds at rate 0.1" in said(gains, seeds=7)
+
+
+def test_too_few_seeds_and_a_run_without_gtl() -> None:
+    gains = {"naive": (0.2, 0.1, 0.2, -0.3), "gtl": (0.1, 0.1, 0.1, -0.1)}
+    assert "don't, is not told at 1 seed; each at the rate" in said(gains, seeds=1)
+    assert "don't, is not told at 5 seeds; each at the rate" in said(gains)
+    gains["gtl"] = (0.1, 0.1, 0.1, 0.1)
+    assert (
+        "is not told at 5 seeds; at rate 0.1 they add +10.0 points with guides and −30.0 with "
+        "pretraining alone (difference +40.0 points, 95 % interval +38.0 to +42.0, 5 seeds); each"
+    ) in said(gains)
     assert "is not tested" in said({"naive": (0.2, 0.1, 0.2, -0.3)})
+
+
+def test_a_single_seed_of_one_strategy_tells_nothing() -> None:
+    records, info = planted({"naive": (0.0,) * 4, "gtl": (0.1,) * 4}, seeds=8)
+    partial = records[(records["strategy"] == "gtl") | (records["seed"] == 0)]
+    text = claim(scalars(partial, info), partial, info)
+    assert "don't, is not told at 1 seed; each" in text
 
 
 @pytest.mark.parametrize("draw", [accumulation, gain_by_rate])
