@@ -13,7 +13,7 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
-from gtl_bench.report.claims import Difference, differences
+from gtl_bench.report.claims import Difference, difference, differences
 from gtl_bench.report.figures import Curve, curves_of, drawn_for_layout, on_sheet, plot_curve
 from gtl_bench.report.info import Layout, RunInfo
 from gtl_bench.report.kinds import Kind
@@ -29,6 +29,7 @@ from gtl_bench.report.sheet import (
     room_for_labels,
 )
 from gtl_bench.report.style import SMALL, cut
+from gtl_bench.report.tables import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ CONTROLS = {
 
 def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
     """Accuracy (0 to 1) and loss of each cell, at the end and along the epochs."""
-    accuracy, loss = metrics.curves(records, "accuracy"), metrics.curves(records, "loss")
+    accuracy, loss = metrics.curves(records, "accuracy"), _losses(records)
     return pd.DataFrame(
         {
             "final_accuracy": accuracy.iloc[:, -1],
@@ -56,40 +57,80 @@ def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
     )
 
 
+def _losses(records: pd.DataFrame) -> pd.DataFrame:
+    """The loss of each cell along the epochs; infinite where outputs were not finite."""
+    return metrics.curves(records.fillna({"value": np.inf}), "loss")
+
+
 def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
-    """Whether cousins are learned to a lower loss with guides; empty where none is in the run."""
-    loss, accuracy = table["final_loss"], table["final_accuracy"]
+    """Whether cousins are learned to a lower loss with guides; empty where none is in the run.
+
+    What diverged has no finite loss. Accuracy, by which all its answers are wrong, is judged then.
+    """
     names = set(table.index.get_level_values("strategy"))
     guided = [name for name in GUIDED if name in names]
     if not guided or "naive" not in names:
         return ""
+    controls = [name for name in CONTROLS if name in names and "gtl" in names]
+    broken = _diverged(table["final_loss"], info, {*guided, "naive", *controls})
+    measure, shown, better = ("accuracy", _accuracy, 1) if broken else ("loss", _loss, -1)
+    values = table[f"final_{measure}"]
     parts = []
     for name in guided:
-        lower, more = (differences(v, name, info).get("naive") for v in (loss, accuracy))
-        if lower and more:
-            parts.append(
-                f"for {info.label(name)} it {lower.outcome('does not hold', 'holds')} "
-                f"(loss {loss[name].mean():.4f}, without guides {loss['naive'].mean():.4f}, "
-                f"difference {_text(lower)}; accuracy {more})"
-            )
-    gain = loss["naive"].mean() - loss["gtl"].mean() if "gtl" in names else 0.0
-    less = differences(loss, "gtl", info)
-    for name, how in CONTROLS.items():
-        if name in less:
-            text = f"GTL's loss less that with {how} is {_text(less[name])}"
-            if gain > 0:
-                share = (loss["naive"].mean() - loss[name].mean()) / gain
-                text += f", which alone makes {100 * share:.0f} % of the gain"
-            parts.append(text)
-    return f"“Guides lower the loss on cousins”: {'; '.join(parts)}."
+        found = differences(values, name, info).get("naive")
+        if found is None:
+            parts.append(f"for {info.label(name)} it is not tested, for want of a common seed")
+            continue
+        numbers = (
+            f"{measure} {shown(values[name].mean())}, without guides "
+            f"{shown(values['naive'].mean())}, difference {_difference(found, measure)}"
+        )
+        if not broken:
+            numbers += f"; accuracy {difference(table['final_accuracy'], name, 'naive')}"
+        above, below = ("holds", "does not hold")[::better]
+        parts.append(f"for {info.label(name)} it {found.outcome(above, below)} ({numbers})")
+    gain = difference(values, "gtl", "naive")
+    for name in controls:
+        less, alone = (difference(values, *two) for two in (("gtl", name), (name, "naive")))
+        if less is None:
+            continue
+        how = CONTROLS[name]
+        text = f"GTL's {measure} less that with {how} is {_difference(less, measure)}"
+        if gain and alone and better * gain.mean > 0:
+            text += f", which alone makes {100 * alone.mean / gain.mean:.0f} % of the gain"
+        parts.append(text)
+    by = f", judged by accuracy since {broken}" if broken else ""
+    return f"“Guides lower the loss on cousins”{by}: {'; '.join(parts)}."
 
 
-def _text(found: Difference) -> str:
-    text = f"{found.mean:+.4f}".replace("-", "−")
-    if found.seeds == 1:
-        return text
-    low, high = (f"{value:+.4f}".replace("-", "−") for value in (found.low, found.high))
-    return f"{text}, 95 % interval {low} to {high}, {found.seeds} seeds"
+def _diverged(loss: pd.Series, info: RunInfo, names: set[str]) -> str:
+    """Which of these strategies diverged, and in how many runs; empty where none did."""
+    finite = np.isfinite(loss).groupby("strategy").agg(["sum", "size"])
+    texts = [
+        f"{strategy.label} diverged in {runs - right} of {runs} runs"
+        for strategy in info.strategies
+        if strategy.name in names
+        for right, runs in [finite.loc[strategy.name]]
+        if right < runs
+    ]
+    return " and ".join(texts)
+
+
+def _accuracy(share: float) -> str:
+    return f"{percent(share)} %"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _difference(found: Difference, measure: str) -> str:
+    if measure == "accuracy":
+        return str(found)
+    mean, low, high = (f"{value:+.4f}".replace("-", "−") for value in found[:3])
+    return (
+        mean if found.seeds == 1 else f"{mean}, 95 % interval {low} to {high}, {found.seeds} seeds"
+    )
 
 
 @drawn_for_layout
@@ -101,7 +142,7 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     """
     accuracy = metrics.curves(records, "accuracy")
     with np.errstate(invalid="ignore"):  # the loss of what diverged is infinite
-        losses = curves_of(metrics.curves(records, "loss"), info, 1)
+        losses = curves_of(_losses(records), info, 1)
     curves = curves_of(accuracy, info)
     labels = [cut(curve.label, SMALL, LONGEST) for curve in curves]
     room = room_for_labels(labels)

@@ -60,10 +60,12 @@ def scalars(records: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
     """What the run shows of the claim that guides raise one-shot accuracy."""
     final = table["final_accuracy"]
-    gain = differences(final, "gtl", info).get("naive")
     what = f"That guides raise one-shot accuracy ({info.more['ways']}-way)"
-    if gain is None:
+    if not {"gtl", "naive"} <= set(table.index.get_level_values("strategy")):
         return f"{what} is not tested: GTL or pretraining alone (naive) is not in this run."
+    gain = differences(final, "gtl", info).get("naive")
+    if gain is None:
+        return f"{what} is not tested: GTL and pretraining alone (naive) have no seed in common."
     with_guides, alone = (mean_of(final.loc[name]) for name in ("gtl", "naive"))
     return (
         f"{what} {gain.outcome('holds here', 'does not hold here')}: {percent(with_guides.mean)} % "

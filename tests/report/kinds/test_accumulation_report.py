@@ -132,6 +132,13 @@ def test_a_single_seed_of_one_strategy_tells_nothing() -> None:
     assert "don't, is not told at 1 seed; each" in text
 
 
+def test_no_seed_in_common() -> None:
+    records, info = planted({"naive": (0.0,) * 4, "gtl": (0.1,) * 4}, seeds=2)
+    apart = records[(records["strategy"] == "gtl") == (records["seed"] == 1)]
+    text = claim(scalars(apart, info), apart, info)
+    assert text.endswith("GTL and pretraining alone (naive) have no seed in common.")
+
+
 @pytest.mark.parametrize("draw", [accumulation, gain_by_rate])
 @pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS)])
 @pytest.mark.parametrize("layout", [Layout(), Layout("double")])

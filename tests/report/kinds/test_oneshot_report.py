@@ -134,7 +134,15 @@ def test_an_interval_that_the_test_does_not_bear_out() -> None:
 
 
 def test_a_run_without_gtl() -> None:
-    assert "is not tested" in said({"naive": [0.4], "frozen": [0.05]})
+    text = said({"naive": [0.4], "frozen": [0.05]})
+    assert "is not tested: GTL or pretraining alone (naive) is not in this run" in text
+
+
+def test_no_seed_in_common() -> None:
+    records, info = planted({"naive": [0.4, 0.5], "gtl": [0.4, 0.5]})
+    apart = records[(records["strategy"] == "gtl") == (records["seed"] == 1)]
+    text = claim(scalars(apart, info), apart, info)
+    assert "GTL and pretraining alone (naive) have no seed in common" in text
 
 
 @pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS)])
