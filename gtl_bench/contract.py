@@ -92,14 +92,21 @@ def can_be_searched(recipe: StrategyRecipe) -> None:
 
 
 def starts_from_the_base(recipe: StrategyRecipe) -> None:
-    """Its first answers are the base's: all strategies start level, whatever they prepare."""
+    """It starts with the base's weights: all strategies start level, whatever they prepare.
+
+    One that takes no step may compute its weights before its first example; its answers until then
+    are the base's.
+    """
     scenario = toy()
-    course = _take(recipe, scenario).course
+    taken = _take(recipe, scenario)
     base = Source(scenario, Rng(SEED)).model
     with torch.no_grad():
         answers = base(scenario.test.x).argmax(1)
-    if course.test[0].tolist() != (answers == scenario.test.y).tolist():
+    if taken.course.test[0].tolist() != (answers == scenario.test.y).tolist():
         raise Violation("its answers before the first example are not those of the base.")
+    start = taken.before_first_update
+    if recipe.defaults["lr"] > 0 and start is not None and not torch.equal(start, _flat(base)):
+        raise Violation("its weights before the first update are not those of the base.")
 
 
 def is_deterministic(recipe: StrategyRecipe) -> None:
@@ -250,6 +257,7 @@ class _Taken:
         plugins: how many it has.
         updates: steps that the optimizer took.
         course: what it knew after each step.
+        before_first_update: all weights then; None where there was none.
         states: all weights after each of the steps 0 … T.
         costs: values written by tensor operations for each of the T examples.
     """
@@ -257,6 +265,7 @@ class _Taken:
     plugins: int
     updates: int
     course: Course
+    before_first_update: Tensor | None
     states: Sequence[Tensor]
     costs: Sequence[int]
 
@@ -281,17 +290,25 @@ class _Meter(TorchDispatchMode):
 
 
 class _Observer(SupervisedPlugin):
-    """Counts updates, and notes weights and cost after each example."""
+    """Counts updates, and notes weights before the first and weights and cost after each example.
+
+    It stands last: what the strategy's plugins do at a hook is done by then.
+    """
 
     def __init__(self, meter: _Meter) -> None:
         super().__init__()
         self.meter = meter
         self.updates = 0
+        self.before_first_update: Tensor | None = None
         self.states: list[Tensor] = []
         self.written: list[int] = []
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         self._note(strategy)
+
+    def before_update(self, strategy: Any, **kwargs: Any) -> None:
+        if self.before_first_update is None:
+            self.before_first_update = _flat(strategy.model)
 
     def after_update(self, strategy: Any, **kwargs: Any) -> None:
         self.updates += 1
@@ -322,7 +339,14 @@ def _take(recipe: StrategyRecipe, scenario: Scenario, every_step: bool = True) -
                 every_step=every_step,
             )
     costs = [after - before for before, after in zip(observer.written, observer.written[1:])]
-    return _Taken(len(plugins), observer.updates, course, observer.states, costs)
+    return _Taken(
+        len(plugins),
+        observer.updates,
+        course,
+        observer.before_first_update,
+        observer.states,
+        costs,
+    )
 
 
 def _build(recipe: StrategyRecipe, source: Source) -> Plugins:

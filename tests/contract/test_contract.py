@@ -19,21 +19,25 @@ from gtl_bench.recipes import StrategyRecipe
 
 
 class Plugin(SupervisedPlugin):  # type: ignore[type-arg]
-    """Does one thing after each update or before each example."""
+    """Does one thing after each update, before each example or before the stream."""
 
     def __init__(
         self,
         after_update: Callable[[Any], object] = lambda learner: None,
         before_training_exp: Callable[[Any], object] = lambda learner: None,
+        before_training: Callable[[Any], object] = lambda learner: None,
     ) -> None:
         super().__init__()
-        self.hooks = after_update, before_training_exp
+        self.hooks = after_update, before_training_exp, before_training
 
     def after_update(self, strategy: Any, **kwargs: Any) -> None:
         self.hooks[0](strategy)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self.hooks[1](strategy)
+
+    def before_training(self, strategy: Any, **kwargs: Any) -> None:
+        self.hooks[2](strategy)
 
 
 def nudge(learner: Any, by: Any = 1e-3) -> None:
@@ -74,6 +78,16 @@ def moves_the_base(source: Any) -> list[Any]:
 
     source._weights = {name: torch.randn_like(value) for name, value in source._weights.items()}
     return [Plugin(nudge)]
+
+
+def starts_a_little_off(source: Any) -> list[Any]:
+    """Changes the weights by too little for any answer to change."""
+    return [Plugin(before_training=lambda learner: nudge(learner, 1e-6))]
+
+
+def starts_its_first_example_off(source: Any) -> list[Any]:
+    """Changes the weights when the first example is there."""
+    return [Plugin(before_training_exp=nudge)]
 
 
 def draws_from_elsewhere(source: Any) -> list[Any]:
@@ -165,7 +179,9 @@ WRONG = [
     (fine, {"search": {"lr": (0.1, 1.0)}}, "can_be_searched", "use Log, Linear or Choice"),
     (fine, {"search": {"optimizer": Choice(("adam",))}}, "can_be_searched", "is none of"),
     (fine, {"optimizer": "lion"}, "can_be_searched", "optimizer=lion"),
-    (moves_the_base, {}, "starts_from_the_base", "not those of the base"),
+    (moves_the_base, {}, "starts_from_the_base", "its answers before the first example are not"),
+    (starts_a_little_off, {}, "starts_from_the_base", "its weights before the first update are"),
+    (starts_its_first_example_off, {}, "starts_from_the_base", "its weights before the first"),
     (draws_from_elsewhere, {}, "is_deterministic", "ends in other weights"),
     (
         prepares_with_the_global_state,
