@@ -96,7 +96,8 @@ def _described(caption: str, figure: Sheet) -> str:
     if len({reading.label for reading in lines}) < len(lines) or not lines:
         return f"{caption} Its numbers are in the folder tables."
     ends = ", ".join(f"{line.label} {line.values.mean[-1]:.1f} %" for line in lines)
-    return f"{caption} At the right end: {ends}."
+    where = lines[0].names[-1].capitalize() if lines[0].names else "At the right end"
+    return f"{caption} {where}: {ends}."
 
 
 def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:

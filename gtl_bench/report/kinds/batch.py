@@ -92,7 +92,7 @@ def final_accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT)
     Raises:
         DataError: the records are incomplete.
     """
-    from gtl_bench.report.sheet import BOTTOM, EDGE, LINE, LONGEST, RIGHT, grid, headed
+    from gtl_bench.report.sheet import BOTTOM, EDGE, LINE, LONGEST, RIGHT, Reading, grid, headed
     from gtl_bench.report.style import GREY, PALE, SMALL, cut, looks, rc, text_width
 
     finals = metrics.curves(records, "accuracy")[info.boundaries[-1]]
@@ -115,7 +115,9 @@ def final_accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT)
         for y, strategy in enumerate(shown):
             values = 100 * finals.loc[strategy.name].to_numpy()
             colour = look[strategy.name].colour
-            mean, low, high = map(float, stats.mean_interval(values))
+            band = stats.Interval(*np.clip(stats.mean_interval(values), 0, 100)[:, None])
+            at_once = ("after the last experience",)
+            figure.readings.append(Reading(ax, strategy.label, colour, np.zeros(1), band, at_once))
             if strategy.name in published:
                 least, most = (100 * value for value in published[strategy.name])
                 ax.fill_betweenx(
@@ -130,14 +132,14 @@ def final_accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT)
             if len(values) > 1:
                 ax.plot(values, len(values) * [y + 0.27], "|", color=colour, ms=3 * scale, zorder=3)
                 ax.plot(
-                    [max(low, 0), min(high, 100)],
+                    [band.low, band.high],
                     [y, y],
                     color=colour,
                     linewidth=1.1 * scale,
                     solid_capstyle="butt",
                     zorder=3,
                 )
-            ax.plot(mean, y, "o", color=colour, ms=3.2 * scale, zorder=4)
+            ax.plot(band.mean, y, "o", color=colour, ms=3.2 * scale, zorder=4)
         ax.axvline(100 * info.chance, color=GREY, linewidth=0.5 * scale, zorder=1)
         ax.set_yticks(range(len(shown)), labels)
         ax.set_ylim(len(shown) - 0.5, -0.5)

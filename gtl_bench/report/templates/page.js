@@ -118,7 +118,7 @@ for (const drawing of document.querySelectorAll(".drawing")) {
   drawing.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     if (event.key === "Escape") hide();
-    if (!(event.key in steps)) return;
+    if (!(event.key in steps) || plot.panels.length === 0) return;
     event.preventDefault();
     const within = (number, size) => Math.max(0, Math.min(size - 1, number));
     const [panels, points] = at === null ? [0, 0] : steps[event.key];

@@ -97,4 +97,10 @@ def test_figure_shows_every_strategy(column, strategies, seeds) -> None:
         [90.0 + (seeds - 1) / 2] * strategies
     )
     assert len(ax.collections) == 3  # the published values
+    assert [reading.label for reading in figure.readings] == [name.upper() for name in names]
+    band = figure.readings[0].values
+    assert band.mean.tolist() == pytest.approx([90.0 + (seeds - 1) / 2])
+    if seeds == 3:  # t(0.975; 2) = 4.303, standard deviation 1
+        assert band.low.tolist() == pytest.approx([91 - 4.303 / 3**0.5], abs=1e-3)
+        assert band.high.tolist() == pytest.approx([91 + 4.303 / 3**0.5], abs=1e-3)
     check_print(figure)
