@@ -20,6 +20,7 @@ from gtl_bench.report.provenance import Provenance
 from gtl_bench.report.sheet import Sheet, save
 from gtl_bench.report.tables import Table
 from gtl_bench.report.verdict import Verdict
+from gtl_bench.stats import Array
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def plot(figure: Sheet, name: str, caption: str, x: str) -> Plot:
         caption: of what.
         x: what a point's place along a panel means.
     """
+    svg = _inline(figure, name, _described(caption, figure))  # drawing settles the axes' limits
     panels = [panel for ax in figure.axes if (panel := _panel(figure, ax))]
-    return Plot(caption, _inline(figure, name, _described(caption, figure)), x, panels)
+    return Plot(caption, svg, x, panels)
 
 
 def _described(caption: str, figure: Sheet) -> str:
@@ -110,8 +112,8 @@ def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
     return {
         "title": " ".join(ax.get_title(loc="left").split()),
         "box": _rounded([left * width, (1 - high) * height, right * width, (1 - low) * height]),
-        "limits": _rounded(ax.get_xlim()),
-        "x": _rounded(readings[0].x),
+        "places": _rounded(_places(ax, readings[0].x), 4),
+        "x": [_significant(value) for value in readings[0].x],
         "names": readings[0].names or None,
         "ranked": not readings[0].names,
         "series": [
@@ -125,9 +127,23 @@ def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
     }
 
 
+def _places(ax: Axes, x: Array) -> Array:
+    """Where values of x lie along a panel, whatever its scale: 0 is its left end, 1 its right."""
+    pixels = ax.get_xaxis_transform().transform(np.column_stack([x, np.zeros(len(x))]))
+    places: Array = ax.transAxes.inverted().transform(pixels)[:, 0]
+    return places.clip(0, 1)  # what stands for a whole panel is read out at its left end
+
+
 def _rounded(values: Any, digits: int = 2) -> list[float | None]:
-    """Numbers with few decimals; None for NaN, which JSON lacks."""
-    return [None if np.isnan(value) else round(float(value), digits) for value in values]
+    """Numbers with few decimals; None for what JSON lacks: NaN and the infinite."""
+    return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+
+
+def _significant(value: float) -> float | None:
+    """A number with 4 digits or as many as stand before its point; None for what JSON lacks."""
+    if not np.isfinite(value):
+        return None
+    return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
 
 
 def _shortened(path: re.Match[str]) -> str:

@@ -10,15 +10,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from chromium import CHROMIUM, Page
 from conftest import as_run
 
 from gtl_bench import metrics
 from gtl_bench.report import StrategyInfo, tables
+from gtl_bench.report.page import plot
 from gtl_bench.report.run import page_of_run
+from gtl_bench.report.sheet import Reading, Sheet
 from gtl_bench.report.verdict import judge
-from gtl_bench.stats import mean_interval
+from gtl_bench.stats import Interval, mean_interval
 
 EVIL = "<script>alert('x')</script>&\"'"
 
@@ -178,16 +181,37 @@ def test_panels_lie_where_they_are_drawn(run, shown, request):
     _, info = request.getfixturevalue(run)
     text = request.getfixturevalue(shown)
     boxes = re.findall(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
-    for (width, height), plot in zip(boxes, readouts(text), strict=True):
-        assert plot["panels"]
-        for panel in plot["panels"]:
+    for (width, height), readout in zip(boxes, readouts(text), strict=True):
+        assert readout["panels"]
+        for panel in readout["panels"]:
             left, top, right, bottom = panel["box"]
             assert 0 < left < right < float(width)
             assert 0 < top < bottom < float(height)
-            low, high = panel["limits"]
-            assert low <= min(panel["x"]) <= max(panel["x"]) <= high
+            assert 0 <= min(panel["places"]) <= max(panel["places"]) <= 1
+            assert len(panel["places"]) == len(panel["x"])
     labels = {series["label"] for series in readouts(text)[2]["panels"][0]["series"]}
     assert labels == {strategy.label for strategy in info.strategies}
+
+
+@pytest.mark.parametrize(
+    ("scale", "more", "x", "places"),
+    [
+        ("linear", {}, [0, 12.346, 12346, 20000], [0, 0.0006, 0.6173, 1]),
+        ("log", {}, [0.001, 0.0031623, 0.01, 0.1], [0, 0.25, 0.5, 1]),
+        # Up to 1 it is linear, and 10/9 as wide as a tenfold is.
+        ("symlog", {"linthresh": 1}, [0, 0.5, 1, 10, 100], [0, 0.1786, 0.3571, 0.6786, 1]),
+    ],
+)
+def test_points_lie_where_the_axis_shows_them(scale, more, x, places):
+    figure = Sheet(3, 2)
+    ax = figure.add_axes((0.2, 0.2, 0.6, 0.6))
+    ax.set_xscale(scale, **more)
+    ax.set_xlim(x[0], x[-1])
+    values = Interval(*(np.arange(len(x)) for _ in range(3)))
+    figure.readings.append(Reading(ax, "one", "#000000", np.array(x), values))
+    (panel,) = plot(figure, "name", "caption", "x").panels
+    assert panel["places"] == pytest.approx(places, abs=1e-4)
+    assert panel["x"] == [{12.346: 12.35, 0.0031623: 0.003162}.get(value, value) for value in x]
 
 
 def test_a_single_seed_has_no_interval_to_read(make_run):
@@ -253,9 +277,8 @@ def test_the_pointer_reads_a_figure_out(opened):
         "(document.querySelector('svg').getBoundingClientRect())"
     )
     scale = place[2] / (72 * 3.25)
-    low, high = panel["limits"]
     left, top, right, bottom = panel["box"]
-    x = left + (150 - low) / (high - low) * (right - left)
+    x = left + 150 / 200 * (right - left)
     page.point(place[0] + scale * x, place[1] + scale * (top + bottom) / 2)
     said = page.run("document.querySelector('.readout').innerText")
     assert said.splitlines()[0].endswith("Examples seen: 150")

@@ -79,7 +79,7 @@ for (const drawing of document.querySelectorAll(".drawing")) {
 
   const across = (panel, index) => {
     const [left, , right] = panel.box;
-    return left + ((panel.x[index] - panel.limits[0]) / (panel.limits[1] - panel.limits[0])) * (right - left);
+    return left + panel.places[index] * (right - left);
   };
 
   const show = (panel, index) => {
@@ -107,7 +107,7 @@ for (const drawing of document.querySelectorAll(".drawing")) {
     const panel = plot.panels.find(({ box: [left, top, right, bottom] }) =>
       left <= place.x && place.x <= right && top <= place.y && place.y <= bottom);
     if (!panel) return hide();
-    const distances = panel.x.map((_, index) => Math.abs(across(panel, index) - place.x));
+    const distances = panel.places.map((_, index) => Math.abs(across(panel, index) - place.x));
     show(panel, distances.indexOf(Math.min(...distances)));
   };
 
