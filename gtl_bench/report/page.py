@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from gtl_bench.report.html import render
 from gtl_bench.report.provenance import Provenance
-from gtl_bench.report.sheet import Sheet, save
+from gtl_bench.report.sheet import Reading, Sheet, save
 from gtl_bench.report.tables import Table
 from gtl_bench.report.verdict import Verdict
 from gtl_bench.stats import Array
@@ -93,13 +93,20 @@ def plot(figure: Sheet, name: str, caption: str, x: str) -> Plot:
 
 
 def _described(caption: str, figure: Sheet) -> str:
-    """The caption, and where lines end, for who can't see them."""
+    """The caption, and where lines end, for who can't see them; of several units, the first."""
     lines = [reading for reading in figure.readings if reading.colour]
+    lines = [line for line in lines if line.unit == lines[0].unit]
     if len({reading.label for reading in lines}) < len(lines) or not lines:
         return f"{caption} Its numbers are in the folder tables."
-    ends = ", ".join(f"{line.label} {line.values.mean[-1]:.1f} %" for line in lines)
+    ends = ", ".join(f"{line.label} {_end(line)}" for line in lines)
     where = lines[0].names[-1].capitalize() if lines[0].names else "At the right end"
     return f"{caption} {where}: {ends}."
+
+
+def _end(line: Reading) -> str:
+    """The value at a line's end, with its unit."""
+    (value,) = _values(line, line.values.mean[-1:])
+    return f"{value}{line.unit}".replace("-", "−")
 
 
 def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
@@ -110,17 +117,18 @@ def _panel(figure: Sheet, ax: Axes) -> dict[str, Any] | None:
     width, height = 72 * figure.width, 72 * figure.height
     (left, low), (right, high) = ax.get_position().get_points()
     return {
-        "title": " ".join(ax.get_title(loc="left").split()),
+        "title": " ".join((ax.get_title(loc="left") or ax.get_ylabel()).split()),
         "box": _rounded([left * width, (1 - high) * height, right * width, (1 - low) * height]),
         "places": _rounded(_places(ax, readings[0].x), 4),
         "x": [_significant(value) for value in readings[0].x],
         "names": readings[0].names or None,
         "ranked": not readings[0].names,
+        "unit": readings[0].unit,
         "series": [
             {
                 "label": reading.label,
                 "colour": reading.colour,
-                **{name: _rounded(part, 1) for name, part in reading.values._asdict().items()},
+                **{name: _values(reading, part) for name, part in reading.values._asdict().items()},
             }
             for reading in readings
         ],
@@ -134,9 +142,16 @@ def _places(ax: Axes, x: Array) -> Array:
     return places.clip(0, 1)  # what stands for a whole panel is read out at its left end
 
 
+def _values(reading: Reading, values: Array) -> list[float | None]:
+    """Values as they are read out: with one decimal, or 4 digits where they have no unit."""
+    if reading.unit:
+        return _rounded(values, 1)
+    return [_significant(value) for value in values]
+
+
 def _rounded(values: Any, digits: int = 2) -> list[float | None]:
     """Numbers with few decimals; None for what JSON lacks: NaN and the infinite."""
-    return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+    return [round(float(value), digits) + 0.0 if np.isfinite(value) else None for value in values]
 
 
 def _significant(value: float) -> float | None:

@@ -50,8 +50,9 @@ class Reading:
         label: what it is of.
         colour: that it is drawn in; None for a row of a heat map.
         x: places along the axes' x axis, (points,).
-        values: mean and 95 % interval at each, in percent, (points,) each.
+        values: mean and 95 % interval at each, (points,) each.
         names: of the places, where these are not numbers.
+        unit: of the values, as it stands after a number; empty where they have none.
     """
 
     axes: Axes
@@ -60,6 +61,7 @@ class Reading:
     x: Array
     values: Interval
     names: tuple[str, ...] = ()
+    unit: str = " %"
 
 
 class Sheet(Figure):

@@ -234,7 +234,8 @@ def gain_by_rate(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     (ax,) = grid(sheet, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
-        sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
+        colour = curve.look.colour
+        sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=" points"))
         plot_curve(ax, x, curve, sheet.scale)
     zero = Look(GREY, (), 0.5)
     ax.axhline(0, color=zero.colour, linewidth=sheet.scale * zero.width, zorder=1)

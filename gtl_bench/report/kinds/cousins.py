@@ -165,8 +165,8 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     ):
         (ax,) = grid(sheet, 1, 1, corner, (width, height), 0, 0)
         for curve in lines:
-            if lines is curves:
-                sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
+            colour, unit = curve.look.colour, " %" if lines is curves else ""
+            sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=unit))
             plot_curve(ax, x, curve, sheet.scale)
         _scale(ax, x, lines)
         ax.set_ylabel(y_label)

@@ -121,6 +121,8 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
 
     ax = _axes(sheet, places[1], x, "Test loss")
     for curve in losses:
+        colour = curve.look.colour
+        sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=""))
         plot_curve(ax, x, curve, sheet.scale)
     ax.set_ylim(0, 1.05 * _highest(losses))
     if shares:

@@ -45,8 +45,8 @@ function element(name, text, ...children) {
   return made;
 }
 
-function percent(number) {
-  return number.toFixed(1).replace("-", "−");
+function written(number, unit) {
+  return (unit ? number.toFixed(1) : String(number)).replaceAll("-", "−");
 }
 
 function rows(panel, index) {
@@ -56,9 +56,9 @@ function rows(panel, index) {
     const swatch = element("i", null);
     swatch.style.background = line.colour ?? "none";
     const low = line.low?.[index] ?? null;
-    const band = low === null ? "" : `${percent(low)} to ${percent(line.high[index])}`;
+    const band = low === null ? "" : `${written(low, panel.unit)} to ${written(line.high[index], panel.unit)}`;
     const cells = [element("td", null, swatch), element("td", line.label)];
-    return element("tr", null, ...cells, element("td", `${percent(line.mean[index])} %`), element("td", band));
+    return element("tr", null, ...cells, element("td", `${written(line.mean[index], panel.unit)}${panel.unit}`), element("td", band));
   });
 }
 

@@ -10,6 +10,7 @@ from test_figures import check_print
 from gtl_bench.report import Layout, StrategyInfo
 from gtl_bench.report.info import RunInfo
 from gtl_bench.report.kinds.accumulation import KIND, accumulation, claim, gain_by_rate, scalars
+from gtl_bench.report.page import plot
 
 STEPS = range(0, 101, 10)
 RATES = ("0.001", "0.01", "0.1")
@@ -159,3 +160,8 @@ def test_gains_are_drawn_at_their_rates() -> None:
     naive = sheet.readings[0]
     assert naive.x.tolist() == [0.001, 0.01, 0.1]
     assert naive.values.mean.tolist() == pytest.approx([10, 20, -30])
+    shown = plot(sheet, "name", "Gains.", "Rate")
+    (panel,) = shown.panels
+    assert panel["x"] == [0.001, 0.01, 0.1]
+    assert panel["unit"] == " points"
+    assert "At the right end: Naive −30.0 points, Frozen base 0.0 points." in shown.svg

@@ -136,5 +136,10 @@ def test_figure_can_be_read_and_shows_all(column: str, names: tuple[str, ...], s
     check_print(figure)
     assert len(figure.axes) == 2
     assert {reading.label for reading in figure.readings} == {LABELS[name][0] for name in names}
-    for ax in figure.axes:
+    for ax, unit in zip(figure.axes, (" %", ""), strict=True):
         assert len(ax.lines) == len(names)
+        read = [reading for reading in figure.readings if reading.axes is ax]
+        assert {reading.unit for reading in read} == {unit}
+        loss = [0.002 * k for k in range(len(names))]
+        ends = [float(reading.values.mean[-1]) for reading in read]
+        assert ends == pytest.approx([100 - 1000 * v for v in loss] if unit else loss, abs=1e-9)

@@ -156,9 +156,13 @@ def test_figure(names: tuple[str, ...], layout: Layout, seeds: int) -> None:
     assert len(accuracy.lines) == len(names) + 1  # chance
     assert len(loss.lines) == len(names)
     assert len(guide.patches) == 1  # controls' histograms are left out
-    ends = {reading.label: float(reading.values.mean[-1]) for reading in sheet.readings}
-    final = 100 * scalars(records, info)["final_accuracy"].groupby("strategy").mean()
-    assert ends == pytest.approx({LABELS[str(name)][0]: value for name, value in final.items()})
+    final = scalars(records, info)["final_accuracy"].groupby("strategy").mean()
+    for ax, unit, ends in ((accuracy, " %", 100 * final), (loss, "", 3 - final)):
+        read = [reading for reading in sheet.readings if reading.axes is ax]
+        assert {reading.unit for reading in read} == {unit}
+        assert {one.label: float(one.values.mean[-1]) for one in read} == pytest.approx(
+            {LABELS[str(name)][0]: value for name, value in ends.items()}
+        )
     check_print(sheet)
 
 
