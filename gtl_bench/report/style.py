@@ -48,7 +48,9 @@ class Look:
 _KNOWN: dict[str, tuple[str, Dashes]] = {
     "naive": ("#333333", (4, 1.5)),
     "ewc": ("#DE8F05", (5, 1.3, 1, 1.3)),
+    "ewc-avalanche": ("#9C6500", (4, 5)),
     "si": ("#029E73", (1, 1.1)),
+    "si-avalanche": ("#016F50", (1, 1, 1, 1, 1, 4)),
     "gtl": ("#0173B2", ()),
     "gtl-masked": ("#0B3C5D", (9, 1.8)),
     "gtl-masked-shuffled": ("#35618E", (1.5, 2, 6, 2)),

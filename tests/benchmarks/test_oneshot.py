@@ -183,6 +183,14 @@ def test_learning_beats_chance_and_all_start_alike(take: Take) -> None:
     assert course(last, "accuracy") != course(naive, "accuracy")
 
 
+def test_avalanches_regularizers_do_without_the_head_that_is_replaced(take: Take) -> None:
+    held = course(take("ewc-avalanche", lr="0.1", ewc_lambda="10"), "loss")
+    naive = course(take("naive", lr="0.1"), "loss")
+    assert held[0] == naive[0]
+    assert held != naive
+    assert course(take("si-avalanche", lr="0.1"), "loss") == naive  # nothing, on the CPU
+
+
 def test_guides_leave_the_new_head_free_and_their_histogram_is_recorded(take: Take) -> None:
     settings = {"lr": "0.1", "n_scouts": "3", "scout_examples": "30"}
     gtl, shuffled = (take(name, **settings) for name in ("gtl", "gtl-shuffled"))

@@ -200,12 +200,14 @@ def test_regularizers_have_nothing_to_hold_in_the_first_pair(build: Build) -> No
     built = small(build(hidden=40))
     quick = {"gtl": {"n_scouts": 2, "scout_examples": 8}}
     rows, finals = {}, {}
-    for name in ("naive", "ewc", "si", "lwf", "gtl"):
+    for name in ("naive", "ewc", "ewc-avalanche", "si", "si-avalanche", "lwf", "gtl"):
         measured = take(built, name, **quick.get(name, {}))
         rows[name] = [values[:2].tolist() for _, _, _, values in measured.series]
         finals[name] = final(measured)
     assert all(of_strategy == rows["naive"] for of_strategy in rows.values())
-    assert all(finals[name] != finals["naive"] for name in rows if name != "naive")
+    # Avalanche's SI penalises nothing on the CPU.
+    same = [name for name, found in finals.items() if found == finals["naive"]]
+    assert same == ["naive", "si-avalanche"]
 
 
 def test_divergence_is_a_result(build: Build) -> None:

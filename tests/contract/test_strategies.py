@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from gtl_bench.contract import CHECKS, Check, costs_no_more_with_time, starts_from_the_base
+from gtl_bench.contract import (
+    CHECKS,
+    Check,
+    costs_no_more_with_time,
+    does_something,
+    starts_from_the_base,
+)
 from gtl_bench.recipes import discover
 
 REGISTRY = discover()
@@ -20,6 +26,7 @@ STRATEGIES = (*REGISTRY.strategies, *COMPOSED)
 KNOWN = {
     ("joint", costs_no_more_with_time): "an upper line: it trains on everything that it has met",
     ("from-scratch", starts_from_the_base): "what there is without a base",
+    ("si-avalanche", does_something): "Avalanche's plugin penalises nothing on the CPU",
 }
 
 
