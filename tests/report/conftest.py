@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gtl_bench import metrics
 from gtl_bench.report.info import RunInfo, StrategyInfo
 from gtl_bench.report.run import Run
 
@@ -124,7 +123,7 @@ def as_run(records, info, **changes) -> Run:
         "platform": "Linux",
         "versions": {"gtl-bench": "0.1.0", "torch": "2.14.1"},
     }
-    scalars = metrics.scalars(records, info.boundaries)
+    scalars = info.reported.scalars(records, info)
     return Run(manifest | changes, info, records, scalars)
 
 
