@@ -157,7 +157,7 @@ def quadrants(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> S
         ax.set_ylim(len(shown), 0)
         ax.set_xticks(np.arange(4) + 0.5, columns)
         ax.set_yticks(np.arange(len(shown)) + 0.5, labels)
-        ax.set_xlabel("Similarity of the target, and its training examples")
+        ax.set_xlabel("Target: similarity, training examples")
         ax.tick_params(length=0)
         for spine in ax.spines.values():
             spine.set_visible(False)

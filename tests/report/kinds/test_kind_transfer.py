@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from gtl_bench.experiments.transfer import QUADRANTS
 from gtl_bench.report import Layout
 from gtl_bench.report.info import RunInfo, StrategyInfo
 from gtl_bench.report.kinds.transfer import KIND, claim, quadrants
+from gtl_bench.report.sheet import LONGEST
 
 Finals = dict[str, tuple[float, float, float, float]]
 
@@ -98,4 +101,16 @@ def test_figure_shows_every_strategy_and_frames_the_best(column, strategies, see
     assert [frame.get_xy() for frame in frames] == [(0, 2), (1, 1), (2, 1), (3, 0)]
     marks = [(float(x), float(y)) for x, y in (line.get_xydata()[0] for line in ax.lines)]
     assert sorted((int(x), int(y)) for x, y in marks) == [(0, 2), (1, 1), (2, 1), (3, 0)]
+    check_print(figure)
+
+
+@pytest.mark.parametrize("column", ["single", "double"])
+def test_figure_has_room_for_the_longest_labels(column) -> None:
+    records, info = planted(TEXTBOOK)
+    label = "A strategy with a label that is cut"
+    strategies = tuple(StrategyInfo(s.name, f"{s.name} {label}") for s in info.strategies)
+    more = {"examples": [50, 50, 10000, 10000]}
+    figure = quadrants(records, replace(info, strategies=strategies, more=more), Layout(column))
+    (left, _), _ = figure.axes[0].get_position().get_points() * figure.width
+    assert left > LONGEST
     check_print(figure)
