@@ -161,6 +161,11 @@ def room_for_labels(labels: Sequence[str]) -> float:
     return 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE
 
 
+def height_for_labels(labels: Sequence[str], height: float) -> float:
+    """The height of a panel at whose right `label_ends` finds room, at least the one given."""
+    return max(height, LINE * (len(labels) + 1))
+
+
 def label_ends(
     sheet: Sheet, ax: Axes, labels: Sequence[str], looks: Sequence[Look], ends: Sequence[float]
 ) -> None:

@@ -40,6 +40,7 @@ from gtl_bench.report.sheet import (
     draw_key,
     fit_titles,
     grid,
+    height_for_labels,
     label_ends,
     name_axes,
     room_for_labels,
@@ -225,7 +226,7 @@ def gain_by_rate(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     curves = curves_of(table, info)
     labels = [*(cut(curve.label, SMALL, LONGEST) for curve in curves), "no gain"]
     width = layout.width - LEFT - room_for_labels(labels)
-    height = {"single": 1.75, "double": 2.3}[layout.column]
+    height = height_for_labels(labels, {"single": 1.75, "double": 2.3}[layout.column])
     text = (
         "Test accuracy after the last example less that after one-shot learning, in percentage "
         "points, by the learning rate of the further examples"

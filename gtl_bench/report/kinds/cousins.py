@@ -25,6 +25,7 @@ from gtl_bench.report.sheet import (
     Reading,
     Sheet,
     grid,
+    height_for_labels,
     label_ends,
     room_for_labels,
 )
@@ -148,14 +149,14 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     room = room_for_labels(labels)
     what = f"Accuracy and loss on the patterns learned, mean over {info.more['cousins']} cousins"
     if layout.column == "single":
-        heights = (1.4, 1.4)
+        heights = 2 * (height_for_labels(labels, 1.4),)
         sheet = on_sheet(info, what, accuracy, layout, sum(heights) + 2 * BOTTOM + 0.06)
         width = layout.width - LEFT - room
         places = [(LEFT, heights[1] + 2 * BOTTOM), (LEFT, BOTTOM)]
     else:
-        sheet = on_sheet(info, what, accuracy, layout, 1.75 + BOTTOM + 0.06)
+        heights = 2 * (height_for_labels(labels, 1.75),)
+        sheet = on_sheet(info, what, accuracy, layout, heights[0] + BOTTOM + 0.06)
         width = (layout.width - 2 * LEFT - room - RIGHT) / 2
-        heights = (1.75, 1.75)
         places = [(LEFT, BOTTOM), (LEFT + width + RIGHT + LEFT, BOTTOM)]
     # In one column both panels have labels; in two, the one at the right has them.
     labelled = (True, True) if layout.column == "single" else (False, True)

@@ -34,6 +34,7 @@ from gtl_bench.report.sheet import (
     Reading,
     Sheet,
     grid,
+    height_for_labels,
     label_ends,
     room_for_labels,
 )
@@ -98,16 +99,17 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
         text += "; and how many of the guide's values are how large"
     room = room_for_labels(labels)
     if layout.column == "single":
-        heights = [1.75, 0.9, 0.7][:panels]
+        heights = [height_for_labels(labels, 1.75), 0.9, 0.7][:panels]
         sheet = on_sheet(info, text, accuracy, layout, sum(heights) + panels * BOTTOM + 0.06)
         width = layout.width - LEFT - room
         bottoms = [sum(heights[k + 1 :]) + (panels - k) * BOTTOM for k in range(panels)]
         places = [((LEFT, low), (width, height)) for low, height in zip(bottoms, heights)]
     else:
-        sheet = on_sheet(info, text, accuracy, layout, BOTTOM + 1.75 + 0.06)
+        height = height_for_labels(labels, 1.75)
+        sheet = on_sheet(info, text, accuracy, layout, BOTTOM + height + 0.06)
         width = (layout.width - panels * LEFT - room - RIGHT) / panels
         lefts = [LEFT + k * (width + LEFT) + (room if k else 0) for k in range(panels)]
-        places = [((left, BOTTOM), (width, 1.75)) for left in lefts]
+        places = [((left, BOTTOM), (width, height)) for left in lefts]
 
     x = accuracy.columns.to_numpy()
     ax = _axes(sheet, places[0], x, "Test accuracy (%)")

@@ -11,6 +11,7 @@ from gtl_bench.report import Layout, StrategyInfo
 from gtl_bench.report.info import RunInfo
 from gtl_bench.report.kinds.accumulation import KIND, accumulation, claim, gain_by_rate, scalars
 from gtl_bench.report.page import plot
+from gtl_bench.report.style import _KNOWN
 
 STEPS = range(0, 101, 10)
 RATES = ("0.001", "0.01", "0.1")
@@ -40,7 +41,7 @@ def planted(gains: dict[str, tuple[float, ...]], seeds: int = 5) -> tuple[pd.Dat
         title="stream-omniglot",
         experiences=RATES,
         boundaries=(100,) * 3,
-        strategies=tuple(StrategyInfo(name, *LABELS[name]) for name in gains),
+        strategies=tuple(StrategyInfo(name, *LABELS.get(name, (name,))) for name in gains),
         seeds=seeds,
         chance=0.1,
         regime="untuned defaults",
@@ -141,7 +142,7 @@ def test_no_seed_in_common() -> None:
 
 
 @pytest.mark.parametrize("draw", [accumulation, gain_by_rate])
-@pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS)])
+@pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS), tuple(_KNOWN)])
 @pytest.mark.parametrize("layout", [Layout(), Layout("double")])
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_figures(draw, names: tuple[str, ...], layout: Layout, seeds: int) -> None:

@@ -10,6 +10,7 @@ from test_figures import check_print
 
 from gtl_bench.report.info import Layout, RunInfo, StrategyInfo
 from gtl_bench.report.kinds.cousins import KIND, claim, scalars, training
+from gtl_bench.report.style import _KNOWN
 
 LABELS = STRATEGIES | {"gtl-gradient": ("GTL, gradient", False)}
 DEFAULT = ("naive", "gtl", "gtl-gradient", "gtl-shuffled", "gtl-scalar", "frozen")
@@ -30,7 +31,7 @@ def planted(losses: dict[str, float], seeds: int = 5) -> tuple[pd.DataFrame, Run
         title="binary-patterns",
         experiences=("cousins",),
         boundaries=(20,),
-        strategies=tuple(StrategyInfo(name, *LABELS[name][:2]) for name in losses),
+        strategies=tuple(StrategyInfo(name, *LABELS.get(name, (name,))[:2]) for name in losses),
         seeds=seeds,
         chance=0.1,
         regime="default settings",
@@ -125,6 +126,7 @@ RUNS = {
     "default": (DEFAULT, 5),
     "three, one seed": (DEFAULT[:3], 1),
     "twelve": ((*tuple(LABELS)[:11], "frozen"), 5),
+    "all known": (tuple(_KNOWN), 5),
 }
 
 
@@ -135,7 +137,7 @@ def test_figure_can_be_read_and_shows_all(column: str, names: tuple[str, ...], s
     figure = training(records, info, Layout(column))
     check_print(figure)
     assert len(figure.axes) == 2
-    assert {reading.label for reading in figure.readings} == {LABELS[name][0] for name in names}
+    assert {reading.label for reading in figure.readings} == {info.label(name) for name in names}
     for ax, unit in zip(figure.axes, (" %", ""), strict=True):
         assert len(ax.lines) == len(names)
         read = [reading for reading in figure.readings if reading.axes is ax]

@@ -11,6 +11,7 @@ from gtl_bench.experiments.oneshot import BINS, checkpoints
 from gtl_bench.report import Layout, StrategyInfo
 from gtl_bench.report.info import RunInfo
 from gtl_bench.report.kinds.oneshot import KIND, claim, scalars, training
+from gtl_bench.report.style import _KNOWN
 from gtl_bench.report.verdict import judge
 
 STEPS = checkpoints(50)
@@ -44,7 +45,10 @@ def planted(finals: dict[str, list[float]]) -> tuple[pd.DataFrame, RunInfo]:
         title="oneshot-omniglot",
         experiences=("all",),
         boundaries=(50,),
-        strategies=tuple(StrategyInfo(name, *LABELS[name]) for name in finals),
+        strategies=tuple(
+            StrategyInfo(name, *LABELS.get(name, (name, name.startswith("gtl-"))))
+            for name in finals
+        ),
         seeds=len(next(iter(finals.values()))),
         chance=0.05,
         regime="untuned defaults",
@@ -145,7 +149,7 @@ def test_no_seed_in_common() -> None:
     assert "GTL and pretraining alone (naive) have no seed in common" in text
 
 
-@pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS)])
+@pytest.mark.parametrize("names", [("naive", "gtl", "frozen"), tuple(LABELS), tuple(_KNOWN)])
 @pytest.mark.parametrize("layout", [Layout(), Layout("double")])
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_figure(names: tuple[str, ...], layout: Layout, seeds: int) -> None:
@@ -161,7 +165,7 @@ def test_figure(names: tuple[str, ...], layout: Layout, seeds: int) -> None:
         read = [reading for reading in sheet.readings if reading.axes is ax]
         assert {reading.unit for reading in read} == {unit}
         assert {one.label: float(one.values.mean[-1]) for one in read} == pytest.approx(
-            {LABELS[str(name)][0]: value for name, value in ends.items()}
+            {info.label(str(name)): value for name, value in ends.items()}
         )
     check_print(sheet)
 
