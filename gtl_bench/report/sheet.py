@@ -202,6 +202,13 @@ def name_axes(
         sheet.text(x, middle, y_label, ha="left", va="center", rotation=90, size=size)
 
 
+def name_y_axis(sheet: Sheet, ax: Axes, label: str) -> None:
+    """A label at the left end of the room for it, so that those of a column are in line."""
+    width = ax.get_position().width * sheet.width
+    ax.set_ylabel(label, va="top")
+    ax.yaxis.set_label_coords(-(LEFT - EDGE) / width, 0.5)
+
+
 def colour_bar(sheet: Sheet, left: float) -> None:
     """The scale of a heat map from 0 to 100 %, at the foot of the sheet."""
     width, height = sheet.width, sheet.height

@@ -27,6 +27,7 @@ from gtl_bench.report.sheet import (
     grid,
     height_for_labels,
     label_ends,
+    name_y_axis,
     room_for_labels,
 )
 from gtl_bench.report.style import SMALL, cut
@@ -170,7 +171,7 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
             sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=unit))
             plot_curve(ax, x, curve, sheet.scale)
         _scale(ax, x, lines)
-        ax.set_ylabel(y_label)
+        name_y_axis(sheet, ax, y_label)
         ax.set_xlabel("Epochs")
         if named:
             ends = [float(curve.band.mean[-1]) for curve in lines]

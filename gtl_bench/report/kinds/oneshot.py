@@ -36,6 +36,7 @@ from gtl_bench.report.sheet import (
     grid,
     height_for_labels,
     label_ends,
+    name_y_axis,
     room_for_labels,
 )
 from gtl_bench.report.style import SMALL, cut
@@ -141,7 +142,7 @@ def _axes(sheet: Sheet, place: tuple[Corner, Size], x: np.ndarray, y_label: str)
     ax.minorticks_off()
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("Epochs")
-    ax.set_ylabel(y_label)
+    name_y_axis(sheet, ax, y_label)
     return ax
 
 
@@ -171,6 +172,7 @@ def _draw_histograms(sheet: Sheet, place: tuple[Corner, Size], shares: Sequence[
             baseline=None,
             color=look.colour,
             linewidth=sheet.scale * look.width,
+            linestyle=(0, look.dashes) if look.dashes else "-",
         )
     ax.set_yscale("log")
     ax.set_yticks([0.01, 1, 100])
@@ -179,7 +181,7 @@ def _draw_histograms(sheet: Sheet, place: tuple[Corner, Size], shares: Sequence[
     ax.set_ylim(least / 2, 200)
     ax.set_xlim(0, 1)
     ax.set_xlabel("Guide")
-    ax.set_ylabel("Values (%)")
+    name_y_axis(sheet, ax, "Values (%)")
     ax.yaxis.set_major_formatter("{x:g}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ from gtl_bench.experiments.oneshot import BINS, checkpoints
 from gtl_bench.report import Layout, StrategyInfo
 from gtl_bench.report.info import RunInfo
 from gtl_bench.report.kinds.oneshot import KIND, claim, scalars, training
-from gtl_bench.report.style import _KNOWN
+from gtl_bench.report.sheet import EDGE, LEFT
+from gtl_bench.report.style import _KNOWN, looks, rc
 from gtl_bench.report.verdict import judge
 
 STEPS = checkpoints(50)
@@ -45,10 +48,7 @@ def planted(finals: dict[str, list[float]]) -> tuple[pd.DataFrame, RunInfo]:
         title="oneshot-omniglot",
         experiences=("all",),
         boundaries=(50,),
-        strategies=tuple(
-            StrategyInfo(name, *LABELS.get(name, (name, name.startswith("gtl-"))))
-            for name in finals
-        ),
+        strategies=tuple(StrategyInfo(name, *LABELS.get(name, (name, True))) for name in finals),
         seeds=len(next(iter(finals.values()))),
         chance=0.05,
         regime="untuned defaults",
@@ -168,6 +168,25 @@ def test_figure(names: tuple[str, ...], layout: Layout, seeds: int) -> None:
             {info.label(str(name)): value for name, value in ends.items()}
         )
     check_print(sheet)
+
+
+@pytest.mark.parametrize("column", ["single", "double"])
+def test_guides_can_be_told_apart_in_grey_and_labels_are_in_line(column: str) -> None:
+    records, info = planted({name: [0.3, 0.4] for name in ("gtl", "gtl-masked", "gtl-gradient")})
+    methods = tuple(replace(strategy, control=False) for strategy in info.strategies)
+    sheet = training(records, replace(info, strategies=methods), Layout(column))
+    with rc():
+        sheet.canvas.draw()
+    dashes = [patch.get_linestyle() for patch in sheet.axes[2].patches]
+    look = looks(methods)
+    wanted = [look[strategy.name].dashes for strategy in methods]
+    assert dashes == [(0, rhythm) if rhythm else "-" for rhythm in wanted]
+    assert len(set(dashes)) == 3
+    for ax in sheet.axes:
+        label, panel = ax.yaxis.label.get_window_extent(), ax.get_window_extent()
+        assert (panel.x0 - label.x0) / sheet.dpi == pytest.approx(LEFT - EDGE, abs=0.02)
+        ticks = [tick.label1.get_window_extent() for tick in ax.yaxis.get_major_ticks()]
+        assert label.x1 < min(tick.x0 for tick in ticks)
 
 
 def test_what_diverged_is_drawn_as_far_as_it_goes_and_needs_no_guide() -> None:
