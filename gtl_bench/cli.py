@@ -324,7 +324,7 @@ def sweep(
     from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
-    from gtl_bench.report.sensitivity import write_sweep
+    from gtl_bench.report.sensitivity import saturation, write_sweep
     from gtl_bench.store import RunFolder
     from gtl_bench.sweep import plan_sweep
     from gtl_bench.sweep import sweep as compute
@@ -354,6 +354,8 @@ def sweep(
         results = compute(planned, folder, executor, bar.show)
     for path in write_sweep(planned, results, folder):
         typer.echo(f"wrote {path}")
+    if found := saturation(planned, results):
+        typer.echo(found)
 
 
 @app.command()

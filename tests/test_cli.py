@@ -583,6 +583,22 @@ def test_list_has_a_line_for_each(call: Call) -> None:
     assert max(map(len, lines)) <= 100
 
 
+def test_sweep_says_what_more_scouts_make_of_the_gain(call: Call, tmp_path: Path) -> None:
+    command = ["sweep", "split-digits", "--strategies=naive,gtl", "--over=n_scouts", "--values=1"]
+    command += ["--seeds=1", "--workers=1", "--set=per_class=2", "--set=hidden=16"]
+    status, out, err = call(*command)
+    assert status == 0, err
+    folder = tmp_path / "results" / "sweep" / "split-digits-n_scouts"
+    text = (folder / "tables" / "verdict.md").read_text(encoding="utf-8")
+    sentences = text.splitlines()[0].strip("*")
+    assert sentences.startswith("With n_scouts=1 the gain of GTL over Naive is ")
+    assert "with n_scouts=40 it is" in sentences
+    assert sentences in out
+    command[2] = "--strategies=gtl"
+    assert call(*command)[0] == 0
+    assert not (folder / "tables" / "verdict.md").exists()
+
+
 def test_sweep_draws_and_resumes(call: Call, tmp_path: Path) -> None:
     command = ["sweep", "split-digits", "--strategies=naive,frozen", "--values=0.1,0.2"]
     command += ["--seeds=1", "--workers=1", "--set=per_class=2", "--set=hidden=16"]

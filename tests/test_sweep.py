@@ -6,6 +6,7 @@ import dataclasses
 import math
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from gtl_bench.plan import Request, plan
 from gtl_bench.recipes import discover
 from gtl_bench.report import style
 from gtl_bench.report.info import Layout, StrategyInfo
-from gtl_bench.report.sensitivity import Swept, sensitivity, write_sweep
+from gtl_bench.report.sensitivity import Swept, saturation, sensitivity, write_sweep
 from gtl_bench.runner import Progress, run
 from gtl_bench.stats import mean_interval
 from gtl_bench.store import RunFolder, read_records
@@ -194,6 +195,52 @@ def test_numbers_are_those_of_a_run_and_are_computed_once(tmp_path: Path, inline
     assert {path.name for path in written} == {"sweep.csv", "sensitivity.pdf", "sensitivity.png"}
     table = pd.read_csv(folder.path / "tables" / "sweep.csv")
     pd.testing.assert_frame_equal(table, results)
+
+
+def of_gains(
+    gains: dict[float, float], seeds: int, key: str = "n_scouts", naive: float = math.nan
+) -> tuple[Sweep, pd.DataFrame]:
+    """GTL this far above a naive of 50 % at each value, each seed a little off its own way."""
+    finals = {("naive", naive): 0.5} | {("gtl", value): 0.5 + g for value, g in gains.items()}
+    rows = [
+        (name, value, False, seed, final + 0.002 * number * (seed - (seeds - 1) / 2))
+        for number, ((name, value), final) in enumerate(finals.items())
+        for seed in range(seeds)
+    ]
+    columns = ["strategy", "value", "tuned", "seed", "final_accuracy"]
+    recipes = tuple(discover().strategy(name) for name in ("naive", "gtl"))
+    setup: Any = SimpleNamespace(title="toy")
+    planned = Sweep(setup, key, recipes, (), True, "tuned")
+    return planned, pd.DataFrame(rows, columns=columns)
+
+
+def test_what_more_scouts_make_of_the_gain() -> None:
+    assert saturation(*of_gains({5: 0.02, 40: 0.1, 120: 0.06}, seeds=8)) == (
+        "With n_scouts=5 the gain of GTL over Naive is +2.0 points, 95 % interval +1.6 to +2.4, "
+        "8 seeds; with n_scouts=120 it is +6.0 points, 95 % interval +4.8 to +7.2, 8 seeds. That "
+        "the two differ is shown: difference +4.0 points, 95 % interval +3.2 to +4.8, 8 seeds."
+    )
+
+
+@pytest.mark.parametrize(
+    ("highest", "seeds", "words"),
+    [
+        (0.02, 8, "is not shown: difference 0.0 points, 95 % interval −0.4 to +0.4, 8 seeds."),
+        (0.01, 8, "is shown: difference −1.0 points"),
+        (0.06, 5, "is not told at 5 seeds: difference +4.0 points, 95 % interval +3.6 to +4.4"),
+        (0.06, 1, "is not told at 1 seed: difference +4.0 points, 1 seed."),
+    ],
+)
+def test_a_difference_is_claimed_as_in_a_verdict(highest: float, seeds: int, words: str) -> None:
+    assert words in saturation(*of_gains({5: 0.02, 120: highest}, seeds))
+
+
+def test_no_sentence_where_there_is_no_such_gain() -> None:
+    assert saturation(*of_gains({0.01: 0.02, 0.1: 0.06}, 8, "lr", naive=0.01)) == ""
+    assert saturation(*of_gains({40: 0.02}, 8)) == ""
+    planned, results = of_gains({5: 0.02, 120: 0.06}, 8)
+    for name in ("naive", "gtl"):
+        assert saturation(planned, results[results["strategy"] == name]) == ""
 
 
 def made_up(names: list[str], values: list[float], seeds: int = 4) -> Swept:

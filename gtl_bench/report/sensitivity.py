@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from gtl_bench.report.claims import mean_of
 from gtl_bench.report.figures import CHANCE, TOGETHER
 from gtl_bench.report.info import PRINT, Layout, StrategyInfo
 from gtl_bench.report.sheet import (
@@ -31,7 +32,7 @@ from gtl_bench.report.sheet import (
     save,
 )
 from gtl_bench.report.style import SMALL, Look, cut, looks, rc
-from gtl_bench.report.writing import replace_file, write_csv
+from gtl_bench.report.writing import replace_file, write_csv, write_text
 from gtl_bench.stats import Array, Interval, mean_interval
 from gtl_bench.store import RunFolder, record_metadata
 from gtl_bench.sweep import Sweep
@@ -190,8 +191,43 @@ def _axes(ax: Axes, swept: Swept, lines: Sequence[_Line], scale: float, ticks: i
     ax.axhline(100 * swept.chance, color=CHANCE.colour, linewidth=width, zorder=1)
 
 
+def saturation(planned: Sweep, results: pd.DataFrame) -> str:
+    """What the lowest and the highest value of a hyperparameter of GTL make of its gain.
+
+    The claim that few scouts are enough is of this kind. The rule is that of claims
+    (`gtl_bench.report.claims`).
+
+    Args:
+        planned: the sweep.
+        results: from `gtl_bench.sweep.sweep`.
+
+    Returns:
+        Two sentences; empty where GTL or naive is not in the sweep, GTL has one value alone, or
+        naive has values too, so that its own would change with those of GTL.
+    """
+    finals = results.set_index(["strategy", "seed"])["final_accuracy"]
+    values = results.set_index("strategy")["value"]
+    if not {"gtl", "naive"} <= set(values.index) or values.loc[["naive"]].notna().any():
+        return ""
+    low, high = values["gtl"].min(), values["gtl"].max()
+    if not low < high:
+        return ""
+    naive = finals["naive"]
+    least, most = (finals[(results["value"] == value).to_numpy()]["gtl"] for value in (low, high))
+    at_least, at_most, more = (mean_of(one) for one in (least - naive, most - naive, most - least))
+    gtl, alone = (
+        next(recipe.label for recipe in planned.strategies if recipe.name == name)
+        for name in ("gtl", "naive")
+    )
+    return (
+        f"With {planned.key}={low:g} the gain of {gtl} over {alone} is {at_least}; with "
+        f"{planned.key}={high:g} it is {at_most}. That the two differ "
+        f"{more.outcome('is shown', 'is shown')}: difference {more}."
+    )
+
+
 def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> list[Path]:
-    """Write a sweep's figure and table into its folder.
+    """Write a sweep's figure and table into its folder, and what it says of GTL's gain.
 
     Args:
         planned: the sweep.
@@ -220,4 +256,11 @@ def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> lis
     for file_format in ("pdf", "png"):
         path = folder.path / "figures" / f"sensitivity.{file_format}"
         written += replace_file(path, partial(save, sheet, file_format=file_format))
+    verdict = folder.path / "tables" / "verdict.md"
+    sentences = saturation(planned, results)
+    if sentences:
+        text = f"**{sentences}**\n\n{planned.setup.title}, {planned.regime}.\n"
+        written += replace_file(verdict, partial(write_text, text))
+    else:
+        verdict.unlink(missing_ok=True)  # of an earlier sweep
     return written
