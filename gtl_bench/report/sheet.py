@@ -7,7 +7,8 @@ them larger.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 from matplotlib.transforms import Affine2D
 from scipy.optimize import isotonic_regression
 
@@ -255,25 +257,56 @@ def save(sheet: Sheet, target: Path | BinaryIO, file_format: str) -> None:
         file_format: one of `FORMATS`.
 
     Raises:
-        UsageError: for pgf, where LaTeX with the package pgf is not there.
+        UsageError: for pgf, where LaTeX with the package pgf is not there, or can't set a text.
     """
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     metadata: dict[str, Any] = {"metadata": undated[file_format]} if file_format in undated else {}
-    labels = sheet.findobj(Text) if file_format == "pgf" else []
-    texts = [label.get_text() for label in labels]
-    for label, text in zip(labels, texts):
-        label.set_text(escaped(text))
-    with rc(sheet.scale):
+    with rc(sheet.scale), _as_latex(sheet) if file_format == "pgf" else nullcontext():
         try:
             sheet.savefig(target, format=file_format, dpi=300, **metadata)
-        except (LatexError, RuntimeError) as error:
+        except (LatexError, RuntimeError, ValueError) as error:
             if file_format != "pgf":
+                raise
+            others = ", ".join(FORMATS[:-1])
+            # Of a text that it can't set, LaTeX complains in a line that begins with "!".
+            complaints = [line for line in str(error).splitlines() if line.startswith("!")]
+            if complaints:
+                raise UsageError(
+                    f"--format pgf: LaTeX can't set a text of this figure ({complaints[0][2:]}): "
+                    f"give what it names a label in plain letters, or choose {others}."
+                ) from None
+            if isinstance(error, ValueError):
                 raise
             reason = " ".join(str(error).split())[:100]
             raise UsageError(
                 f"--format pgf needs pdflatex and the LaTeX package pgf, which measure its text "
-                f"({reason}…): install them, or choose {', '.join(FORMATS[:-1])}."
+                f"({reason}…): install them, or choose {others}."
             ) from None
-        finally:
-            for label, text in zip(labels, texts):
-                label.set_text(text)
+
+
+@contextmanager
+def _as_latex(sheet: Sheet) -> Iterator[None]:
+    """A figure's texts as LaTeX, while the block runs."""
+    texts = {text: text.get_text() for text in sheet.findobj(Text)}
+    # Names at ticks are written anew by their formatter whenever the figure is drawn.
+    named = {
+        axis: formatter
+        for ax in sheet.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        if isinstance(formatter := axis.get_major_formatter(), FixedFormatter | FuncFormatter)
+    }
+    for text, written in texts.items():
+        text.set_text(escaped(written))
+    for axis, formatter in named.items():
+        axis.set_major_formatter(_escaping(formatter))
+    try:
+        yield
+    finally:
+        for axis, formatter in named.items():
+            axis.set_major_formatter(formatter)
+        for text, written in texts.items():
+            text.set_text(written)
+
+
+def _escaping(formatter: Formatter) -> Formatter:
+    return FuncFormatter(lambda value, place: escaped(formatter(value, place)))
