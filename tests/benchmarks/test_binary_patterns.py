@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from gtl_bench.experiments.cousins import (
     sigmoid_mlp,
     squared_error,
 )
+from gtl_bench.gtl import Guide
 from gtl_bench.recipes import LEARNER_DEFAULTS, discover
 from gtl_bench.rng import Rng
 from gtl_bench.scenario import Pretraining
@@ -118,6 +121,52 @@ def test_fifteen_cousins_of_four_categories() -> None:
     examples = of_categories(build().task.source, cousins[0])
     assert len(examples.y) == 800
     assert set(examples.y.tolist()) == set(cousins[0])
+
+
+def test_base_and_learners_train_by_adam_at_3_percent() -> None:
+    pretraining = build().task.pretraining
+    assert (pretraining.optimizer, pretraining.lr) == ("adam", 0.03)
+    assert pretraining.criterion is squared_error
+    for name in ("naive", "gtl"):
+        defaults = RECIPE.adapted(REGISTRY.strategy(name)).defaults
+        assert (defaults["optimizer"], defaults["lr"]) == ("adam", 0.03)
+
+
+def test_the_base_minimises_the_squared_error() -> None:
+    task = small()
+    pretraining = Pretraining(
+        epochs=3, lr=0.03, batch_size=100, optimizer="adam", criterion=squared_error
+    )
+    learned = Source(dataclasses.replace(task, pretraining=pretraining), Rng(0)).model
+    by_hand = copy.deepcopy(task.model)
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.03)
+    targets = functional.one_hot(task.source.y, 3).float()
+    for _ in range(3):
+        optimizer.zero_grad()
+        functional.mse_loss(by_hand(task.source.x), targets).backward()
+        optimizer.step()
+    for found, expected in zip(learned.parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "apply"), [("gtl", "update"), ("gtl-gradient", "gradient")])
+def test_fifteen_scouts_of_four_categories_guide_updates_or_gradients(
+    name: str, apply: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def sent(**settings: Any) -> Guide:
+        asked.append(settings)
+        return Guide({"w": torch.rand(3)})
+
+    recipe = RECIPE.adapted(REGISTRY.strategy(name))
+    own = {key: value for key, value in recipe.defaults.items() if key not in LEARNER_DEFAULTS}
+    source = SimpleNamespace(examples=small().source, scouts=sent, rng=Rng(0))
+    (plugin,) = recipe.build(source, **own)
+    assert plugin.apply == apply
+    (settings,) = asked
+    assert (settings["n_scouts"], settings["n_classes"]) == (15, 4)
+    assert (settings["epochs"], settings["lr"], settings["batch_size"]) == (20, 0.03, 100)
 
 
 def test_the_base_stops_at_80_percent() -> None:

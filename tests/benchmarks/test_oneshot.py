@@ -73,6 +73,43 @@ def test_counts(omniglot: OneShot) -> None:
         assert draw.tested.y.bincount().tolist() == [10] * 5
 
 
+def layers(model: nn.Module) -> list[tuple[int, ...]]:
+    """Shapes of all weights."""
+    return [tuple(value.shape) for name, value in model.named_parameters() if "weight" in name]
+
+
+def test_networks_are_those_described(data: Any, omniglot: OneShot) -> None:
+    cnn = [(16, 1, 3, 3), (32, 16, 3, 3), (128, 32 * 7 * 7), (10, 128)]
+    assert layers(omniglot.task.model) == cnn
+    perceptron = build("oneshot-omniglot", data, network="mlp", draws=1)
+    assert layers(perceptron.task.model) == [(256, 784), (256, 256), (10, 256)]
+    assert layers(build("oneshot-digits", NOWHERE).task.model) == [*cnn[:3], (5, 128)]
+    assert omniglot.task.replaced == ("head.",)
+
+
+@pytest.mark.parametrize(
+    ("name", "scouts", "examples"),
+    [("oneshot-omniglot", 120, 300), ("oneshot-digits", 10, None)],
+)
+def test_scouts_are_as_many_as_described_and_learn_three_classes(
+    quick: OneShot, name: str, scouts: int, examples: int | None
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def sent(**settings: Any) -> Guide:
+        asked.append(settings)
+        return Guide({"w": torch.rand(3)})
+
+    recipe = REGISTRY.benchmark(name).adapted(REGISTRY.strategy("gtl"))
+    own = {key: value for key, value in recipe.defaults.items() if key not in LEARNER_DEFAULTS}
+    recipe.build(SimpleNamespace(examples=quick.task.source, scouts=sent, rng=Rng(0)), **own)
+    ((settings),) = asked
+    assert settings["n_scouts"] == scouts
+    assert settings["n_classes"] == 3
+    assert settings["examples"] == examples
+    assert settings["absent"] == "free"
+
+
 def test_source_characters_to_learn_and_to_test_are_disjoint(omniglot: OneShot) -> None:
     for built in (omniglot, build("oneshot-digits", NOWHERE)):
         source = rows(built.task.source.x)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import LwFPlugin
 
 from gtl_bench.data import DataFolder
@@ -172,6 +173,31 @@ def test_learning_a_pair_leaves_the_outputs_of_others_alone(build: Build) -> Non
     before, after = (m.network[5].weight.detach() for m in (built.start.model, trained[-1]))
     assert not torch.equal(before[:2], after[:2])
     assert torch.equal(before[2:], after[2:])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_adam_goes_on_from_pair_to_pair(build: Build, scenario: str) -> None:
+    built = small(build(scenario, hidden=40), iterations=7)
+    three = dataclasses.replace(built, stream=built.stream[:3], names=built.names[:3])
+    steps: list[set[int]] = []
+
+    class Watch(SupervisedPlugin):  # type: ignore[type-arg]
+        def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            parameters = list(strategy.model.parameters())
+            assert len(strategy.optimizer.state) == len(parameters)
+            steps.append({int(strategy.optimizer.state[p]["step"]) for p in parameters})
+
+    trial = Trial(
+        "naive",
+        RECIPE.adapted(REGISTRY.strategy("naive")).defaults,
+        lambda source: [Watch()],
+        lambda task, name="": Source(task, Rng(0)),
+        Rng(0),
+        torch.device("cpu"),
+        True,
+    )
+    three.take(trial)
+    assert steps == [{7}, {14}, {21}]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -53,6 +53,25 @@ def test_ten_characters_once_then_nine_more_of_each_one_by_one(data: Any) -> Non
         assert any(len(part.unique()) < 10 for part in draw.stream.y.split(10))
 
 
+@pytest.mark.parametrize(
+    ("settings", "shapes"),
+    [
+        ({}, [(256, 784), (256, 256), (10, 256)]),
+        ({"network": "cnn"}, [(16, 1, 3, 3), (32, 16, 3, 3), (128, 32 * 7 * 7), (10, 128)]),
+    ],
+)
+def test_networks_are_those_described(
+    data: Any, settings: dict[str, Any], shapes: list[tuple[int, ...]]
+) -> None:
+    model = build(data, draws=1, **settings).task.model
+    assert [tuple(v.shape) for n, v in model.named_parameters() if "weight" in n] == shapes
+
+
+def test_a_hundred_and_twenty_scouts_of_three_classes() -> None:
+    recipe = REGISTRY.benchmark("stream-omniglot").adapted(REGISTRY.strategy("gtl"))
+    assert (recipe.defaults["n_scouts"], recipe.defaults["n_classes"]) == (120, 3)
+
+
 def test_source_first_drawings_further_ones_and_tests_are_disjoint(data: Any) -> None:
     built = build(data)
     for draw in built.draws:

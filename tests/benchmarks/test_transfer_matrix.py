@@ -249,6 +249,25 @@ def test_a_published_network_as_the_base(
     assert all(0 <= float(values[-1]) <= 1 for *_, values in measured.series)
 
 
+def test_vgg16_as_the_base(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built and asked alone: 138 million parameters, of which each tensor is one number here."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in models.vgg16().state_dict().items()}
+    state = {
+        name: torch.tensor(0.01 if name.endswith("weight") else 0.1).expand(shape)
+        for name, shape in shapes.items()
+    }
+    monkeypatch.setattr(weights, "published_weights", lambda folder, name: state)
+    model = build(model="vgg16").task.model
+    parameters = dict(model.named_parameters())
+    assert len(parameters) == len(state)  # less its last layer, and with a head
+    assert parameters["features.network.classifier.3.weight"].shape == (4096, 4096)
+    assert "features.network.classifier.6.weight" not in parameters
+    assert parameters["head.weight"].shape == (10, 4096)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
 def test_without_weights_and_network_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
