@@ -225,6 +225,21 @@ def test_the_familys_error_stays_within_the_level(seeds, nulls, worse):
     assert missed / SIMULATIONS < 0.01
 
 
+@pytest.mark.parametrize("worse", [0, 2])
+def test_five_seeds_never_raise_an_alarm_and_never_find_anything(worse):
+    """As above: nothing is ever claimed, however far apart the strategies are."""
+    rng = np.random.default_rng(0)
+    truth = np.array([0.0] * 4 + [-0.1] * worse)[:, None]
+    smallest = 1.0
+    for base in rng.beta(50, 50, (SIMULATIONS, 1, 5)):
+        accuracy = np.clip(base + truth + rng.normal(0, 0.02, (len(truth), 5)), 0, 1)
+        runs = rng.binomial(2000, accuracy) / 2000
+        p_values = [stats.signed_rank_p(runs[0] - other) for other in runs[1:]]
+        smallest = min(smallest, *stats.holm(np.array(p_values)))
+    assert smallest == pytest.approx(stats.smallest_p(5, 3 + worse))
+    assert smallest > stats.ALPHA
+
+
 def test_probability_of_improvement_by_hand():
     assert stats.probability_of_improvement(np.array([0.1, 0.2, -0.1, 0.0])) == (2 + 0.5) / 4
     assert stats.probability_of_improvement(np.array([0.3 - 0.2 - 0.1])) == 0.5
