@@ -20,7 +20,7 @@ from gtl_bench.plan import Request, plan
 from gtl_bench.recipes import discover
 from gtl_bench.report import style
 from gtl_bench.report.info import Layout, StrategyInfo
-from gtl_bench.report.sensitivity import Swept, saturation, sensitivity, write_sweep
+from gtl_bench.report.sensitivity import Swept, described, saturation, sensitivity, write_sweep
 from gtl_bench.runner import Progress, run
 from gtl_bench.stats import mean_interval
 from gtl_bench.store import RunFolder, read_records
@@ -254,7 +254,30 @@ def made_up(names: list[str], values: list[float], seeds: int = 4) -> Swept:
             rows += [(name, value, used, seed, final) for seed, final in enumerate(finals)]
     results = pd.DataFrame(rows, columns=["strategy", "value", "tuned", "seed", "final_accuracy"])
     strategies = tuple(StrategyInfo(name, name.upper()) for name in names)
-    return Swept(results, strategies, "toy", "lr", True, 0.1, "tuned by equal-budget search")
+    regime = "tuned by equal-budget search"
+    return Swept(results, strategies, "toy", "Final accuracy", "lr", True, 0.1, regime)
+
+
+def test_the_figure_is_named_by_the_score_of_its_kind(tmp_path: Path, inline: Any) -> None:
+    small = ("networks=2", "steps=40", "hidden=2")
+    found = plan_sweep(
+        "xor",
+        ("naive",),
+        "lr",
+        discover(),
+        DataFolder(tmp_path / "none"),
+        values=("1",),
+        seeds=2,
+        settings=small,
+        cache_folder=tmp_path / "cache",
+    )
+    folder = RunFolder(tmp_path / "sweep")
+    folder.prepare()
+    swept = described(found, sweep(found, folder, inline), folder)
+    for layout in (Layout(), Layout("double")):
+        sheet = sensitivity(swept, layout)
+        assert sheet.axes[0].get_ylabel() == "Solved (%)"
+        assert "Solved by lr" in " ".join(text.get_text() for text in sheet.texts)
 
 
 NAMES = ["naive", "ewc", "frozen"]
@@ -280,6 +303,7 @@ def test_figure_shows_means_bands_and_the_value_of_a_run() -> None:
     assert ax.get_xscale() == "log"
     written = " ".join(text.get_text() for text in sheet.texts)
     assert "Final accuracy by lr" in written
+    assert ax.get_ylabel() == "Final accuracy (%)"
     assert "over 4 seeds; tuned by equal-budget search" in written
 
 

@@ -1,4 +1,4 @@
-"""The figure of a sweep: final accuracy against the value of a hyperparameter."""
+"""The figure of a sweep: the score against the value of a hyperparameter."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from gtl_bench.report.claims import mean_of
 from gtl_bench.report.figures import CHANCE, TOGETHER
 from gtl_bench.report.info import PRINT, Layout, StrategyInfo
+from gtl_bench.report.kinds import kind_of
 from gtl_bench.report.sheet import (
     BOTTOM,
     EDGE,
@@ -46,6 +47,7 @@ class Swept:
         results: from `gtl_bench.sweep.sweep`.
         strategies: in the order in which they are shown.
         title: the benchmark.
+        score: what the results are called, such as "Final accuracy".
         key: the hyperparameter.
         logarithmic: whether its axis is.
         chance: the accuracy of guessing, 0 to 1.
@@ -55,6 +57,7 @@ class Swept:
     results: pd.DataFrame
     strategies: tuple[StrategyInfo, ...]
     title: str
+    score: str
     key: str
     logarithmic: bool
     chance: float
@@ -73,7 +76,7 @@ class _Line:
 
 
 def sensitivity(swept: Swept, layout: Layout = PRINT) -> Sheet:
-    """Final accuracy against the value, mean and band, a dot at the value that a run would use.
+    """The score against the value, mean and band, a dot at the value that a run would use.
 
     A strategy that doesn't have the hyperparameter is a level line.
     """
@@ -106,7 +109,7 @@ def _lines(swept: Swept) -> list[_Line]:
 def _heading(swept: Swept, layout: Layout, body: float, more: str = "") -> Sheet:
     seeds = swept.results["seed"].nunique()
     spread = f"mean and 95 % band over {seeds} seeds" if seeds > 1 else "1 seed"
-    what = f"Final accuracy by {swept.key}{more}; dot: the value that runs use"
+    what = f"{swept.score} by {swept.key}{more}; dot: the value that runs use"
     return headed(swept.title, f"{what}; {spread}; {swept.regime}", layout, body)
 
 
@@ -121,7 +124,7 @@ def _together(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
         _draw(ax, line, sheet.scale)
     _axes(ax, swept, lines, sheet.scale)
     ax.set_xlabel(swept.key)
-    ax.set_ylabel("Final accuracy (%)")
+    ax.set_ylabel(f"{swept.score} (%)")
     ends = [*(float(line.band.mean[-1]) for line in lines), 100 * swept.chance]
     label_ends(sheet, ax, labels, [*(line.look for line in lines), CHANCE], ends)
     return sheet
@@ -147,7 +150,7 @@ def _apart(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
         else:
             ax.locator_params(axis="x", nbins=2)
         ax.set_title(title, loc="left")
-    name_axes(sheet, axes, swept.key, "Final accuracy (%)", EDGE)
+    name_axes(sheet, axes, swept.key, f"{swept.score} (%)", EDGE)
     return sheet
 
 
@@ -184,7 +187,7 @@ def _axes(ax: Axes, swept: Swept, lines: Sequence[_Line], scale: float, ticks: i
         ax.xaxis.set_major_formatter("{x:g}")
     values = np.concatenate([line.values for line in lines])
     ax.set_xlim(values.min(), values.max())
-    highest = max(float(np.nanmax([line.band.mean, line.band.high])) for line in lines)
+    highest = max(1.0, *(float(np.nanmax([line.band.mean, line.band.high])) for line in lines))
     ax.set_ylim(0, min(101.0, 10 * math.ceil(highest / 10)))
     ax.locator_params(axis="y", nbins=ticks)
     width = scale * CHANCE.width
@@ -226,6 +229,28 @@ def saturation(planned: Sweep, results: pd.DataFrame) -> str:
     )
 
 
+def described(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> Swept:
+    """A sweep's results, and what its records say of them.
+
+    Args:
+        planned: the sweep.
+        results: from `gtl_bench.sweep.sweep`.
+        folder: where its records are.
+    """
+    metadata = record_metadata(next(iter(folder.finished().values())))
+    kind = kind_of(metadata["kind"])
+    return Swept(
+        results,
+        tuple(StrategyInfo(r.name, r.label, r.control) for r in planned.strategies),
+        planned.setup.title,
+        kind.metrics[kind.score].label,
+        planned.key,
+        planned.logarithmic,
+        metadata["chance"],
+        planned.regime,
+    )
+
+
 def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> list[Path]:
     """Write a sweep's figure and table into its folder, and what it says of GTL's gain.
 
@@ -240,17 +265,7 @@ def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> lis
     Raises:
         UsageError: the folder can't be written to.
     """
-    file = next(iter(folder.finished().values()))
-    swept = Swept(
-        results,
-        tuple(StrategyInfo(r.name, r.label, r.control) for r in planned.strategies),
-        planned.setup.title,
-        planned.key,
-        planned.logarithmic,
-        record_metadata(file)["chance"],
-        planned.regime,
-    )
-    sheet = sensitivity(swept)
+    sheet = sensitivity(described(planned, results, folder))
     table = results.set_index("strategy")
     written = replace_file(folder.path / "tables" / "sweep.csv", partial(write_csv, table))
     for file_format in ("pdf", "png"):
