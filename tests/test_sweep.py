@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import signal
 from pathlib import Path
@@ -308,18 +309,26 @@ def test_figure_shows_means_bands_and_the_value_of_a_run() -> None:
 
 
 @pytest.mark.parametrize("names", [NAMES, MANY])
+@pytest.mark.parametrize("values", [[1e-5, 1e-3, 0.1, 1.0], [0.001, 0.1]])
 @pytest.mark.parametrize("layout", [Layout(), Layout("double")])
-def test_everything_fits_onto_the_page(names: list[str], layout: Layout) -> None:
-    sheet = sensitivity(made_up(names, [1e-5, 1e-3, 0.1, 1.0]), layout)
+def test_everything_fits_onto_the_page(
+    names: list[str], values: list[float], layout: Layout
+) -> None:
+    sheet = sensitivity(made_up(names, values), layout)
     assert len(sheet.axes) == (1 if names is NAMES else len(MANY))
     with style.rc():
         sheet.canvas.draw()
         texts = [*sheet.texts, *(ax._left_title for ax in sheet.axes)]
+        marks = []
         for ax in sheet.axes:
             low, high = ax.get_xlim()
-            ticks = ax.xaxis.get_major_ticks()
-            texts += [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
-        for text in texts:
+            ticks = [
+                tick.label1 for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high
+            ]
+            marks += [label for label in ticks if label.get_visible()]
+        for one, other in itertools.combinations(marks, 2):
+            assert not one.get_window_extent().overlaps(other.get_window_extent()), (one, other)
+        for text in [*texts, *marks]:
             box = text.get_window_extent()
             assert text.get_fontsize() >= 6
             assert -1 <= box.x0 <= box.x1 <= sheet.bbox.width + 1, text

@@ -32,7 +32,7 @@ from gtl_bench.report.sheet import (
     room_for_labels,
     save,
 )
-from gtl_bench.report.style import SMALL, Look, cut, looks, rc
+from gtl_bench.report.style import SMALL, Look, cut, looks, rc, text_width
 from gtl_bench.report.writing import replace_file, write_csv, write_text
 from gtl_bench.stats import Array, Interval, mean_interval
 from gtl_bench.store import RunFolder, record_metadata
@@ -133,12 +133,16 @@ def _together(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
 def _apart(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
     """A small panel a strategy, with the means of all the others in grey."""
     across = {"single": 3, "double": 6}[layout.column]
-    width = (layout.width - LEFT - RIGHT - (across - 1) * GAP) / across
+    # The last label of one panel and the first one of the next stand between the two.
+    values = np.concatenate([line.values for line in lines])
+    ends = sum(text_width(f"{end:g}", SMALL) for end in (values.min(), values.max()))
+    gap = max(GAP, ends / 2 + 0.05)
+    width = (layout.width - LEFT - RIGHT - (across - 1) * gap) / across
     height = 0.62
     titles, above = fit_titles([line.label for line in lines], width)
     body = BOTTOM + math.ceil(len(lines) / across) * (height + above)
     sheet = _heading(swept, layout, body, ", among the other strategies' means in grey")
-    axes = grid(sheet, len(lines), across, (LEFT, BOTTOM), (width, height), GAP, above)
+    axes = grid(sheet, len(lines), across, (LEFT, BOTTOM), (width, height), gap, above)
     for ax, line, title in zip(axes, lines, titles):
         for other in lines:
             grey = 0.4 * sheet.scale
