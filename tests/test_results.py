@@ -1,18 +1,29 @@
-"""The README's numbers are those of the reference records."""
+"""The repository holds the study, and what README and results/README.md say is what it shows."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from gtl_bench import load_results, stats
+from gtl_bench.recipes import discover
+from gtl_bench.reference import STUDY, Row
+from gtl_bench.report.run import Run, load_run
+from gtl_bench.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"
+
+
+@cache
+def run(folder: str) -> Run:
+    return load_run(RunFolder(REFERENCE / folder))
 
 
 def final(folder: str) -> pd.Series:
@@ -22,6 +33,18 @@ def final(folder: str) -> pd.Series:
     series = rows.set_index(["strategy", "seed"])["value"] * 100
     assert isinstance(series, pd.Series)
     return series
+
+
+@pytest.mark.parametrize("row", STUDY, ids=lambda row: row.folder)
+def test_a_row_of_the_study_is_here_whole_or_said_to_be_missing(row: Row) -> None:
+    here, _, missing = RESULTS.partition("Not among the records yet:")
+    if not (REFERENCE / row.folder).exists():
+        assert f"`{row.folder}`" in missing.partition("\n")[0]
+        return
+    strategies = row.strategies or discover().benchmark(row.benchmark).strategies
+    cells = run(row.folder).scalars.index
+    assert set(cells) == {(name, seed) for name in strategies for seed in range(row.seeds)}
+    assert f"| `{row.folder}` |" in here
 
 
 def test_final_accuracies_and_their_difference() -> None:
@@ -51,3 +74,170 @@ def test_interval_of_the_difference() -> None:
 def figure_text() -> str:
     """What the README says of its figure."""
     return README.partition("so everywhere.")[2].partition("\n## ")[0]
+
+
+def experiment_text(title: str) -> str:
+    """The README's paragraph on an experiment."""
+    return README.partition(f"**{title}**")[2].partition("\n\n")[0]
+
+
+def mean(folder: str, metric: str, strategy: str, scale: float = 100) -> float:
+    return float(run(folder).scalars[metric].loc[strategy].mean() * scale)
+
+
+def difference(folder: str, metric: str, one: str, other: str) -> list[float]:
+    """Percentage points by which one strategy is above another, and the interval's ends."""
+    table = run(folder).scalars[metric].unstack("strategy")
+    return [100 * float(part) for part in stats.mean_interval((table[one] - table[other]).dropna())]
+
+
+def test_local_minima() -> None:
+    text = experiment_text("Local minima")
+    found = re.search(
+        r"of ([\d]+) networks.*? ([\d.]+) % stall \(95 % interval ([\d.]+) to ([\d.]+)\), and "
+        r"([\d.]+) % without guides.*?another ([\d.]+) % had not",
+        text,
+    )
+    assert found is not None
+    networks, stalled, low, high, unguided, waiting = map(float, found.groups())
+    assert networks == 100 * len(run("xor").scalars.loc["gtl"])
+    assert stalled == pytest.approx(mean("xor", "stalled", "gtl"), abs=0.051)
+    assert unguided == pytest.approx(mean("xor", "stalled", "naive"), abs=0.051)
+    count = round(mean("xor", "stalled", "gtl", networks))
+    wilson = stats.share_interval(count, int(networks))
+    assert (low, high) == pytest.approx((100 * wilson.low, 100 * wilson.high), abs=0.051)
+    left = 100 - mean("xor", "solved", "gtl") - mean("xor", "stalled", "gtl")
+    assert waiting == pytest.approx(left, abs=0.051)
+
+
+def test_cousins() -> None:
+    text = experiment_text("Cousins")
+    found = re.search(
+        r"\(([\d.]+) after 20 epochs, ([\d.]+) without guides; accuracy ([\d.]+) % and ([\d.]+) %; "
+        r"8 seeds\), but a smaller step makes (\d+) % of that gain, and the guide shuffled (\d+) %",
+        text,
+    )
+    assert found is not None
+    guided, alone, accuracy, accuracy_alone, scalar, shuffled = map(float, found.groups())
+    losses = {
+        name: mean("binary-patterns", "final_loss", name, 1)
+        for name in ("gtl", "naive", "gtl-scalar", "gtl-shuffled", "gtl-gradient")
+    }
+    assert (guided, alone) == pytest.approx((losses["gtl"], losses["naive"]), abs=5.1e-5)
+    gain = losses["naive"] - losses["gtl"]
+    for share, name in ((scalar, "gtl-scalar"), (shuffled, "gtl-shuffled")):
+        assert share == pytest.approx(100 * (losses["naive"] - losses[name]) / gain, abs=0.51)
+    for number, name in ((accuracy, "gtl"), (accuracy_alone, "naive")):
+        assert number == pytest.approx(mean("binary-patterns", "final_accuracy", name), abs=0.051)
+    [gradient] = re.findall(r"no guides \(loss ([\d.]+)", text)
+    assert float(gradient) == pytest.approx(losses["gtl-gradient"], abs=5.1e-5)
+
+
+@pytest.mark.parametrize(
+    ("title", "pattern", "folder", "metric", "above", "below"),
+    [
+        (
+            "Transfer-learning choices",
+            r"is ([\d.]+) points above the upper layers \(95 % interval ([\d.]+) to ([\d.]+)\)",
+            *("transfer-matrix", "many_far", "naive", "partial-finetune"),
+        ),
+        (
+            "Transfer-learning choices",
+            r"alone is ([\d.]+) points below the upper layers \(([\d.]+) to ([\d.]+)\)",
+            *("transfer-matrix", "few_near", "partial-finetune", "feature-extraction"),
+        ),
+        (
+            "Transfer-learning choices",
+            r"layers are ([\d.]+) points below everything \(([\d.]+) to ([\d.]+)\)",
+            *("transfer-matrix", "few_far", "naive", "partial-finetune"),
+        ),
+        (
+            "Transfer-learning choices",
+            r"GTL ends ([\d.]+) points below .*? \(([\d.]+) to ([\d.]+)\)",
+            *("transfer-matrix", "mean_accuracy", "naive", "gtl"),
+        ),
+        (
+            "One-shot learning",
+            r"\(([\d.]+) points below, 95 % interval ([\d.]+) to ([\d.]+)\)",
+            *("oneshot-omniglot", "final_accuracy", "naive", "gtl"),
+        ),
+        (
+            "One-shot learning",
+            r"On digits .*?\(([\d.]+) points below, ([\d.]+) to ([\d.]+)\)",
+            *("oneshot-digits", "final_accuracy", "naive", "gtl"),
+        ),
+    ],
+)
+def test_differences(
+    title: str, pattern: str, folder: str, metric: str, above: str, below: str
+) -> None:
+    found = re.search(pattern, experiment_text(title))
+    assert found is not None
+    claimed = [float(number) for number in found.groups()]
+    assert claimed == pytest.approx(difference(folder, metric, above, below), abs=0.051)
+
+
+def test_one_shot_accuracies() -> None:
+    text = experiment_text("One-shot learning")
+    found = re.search(
+        r": ([\d.]+) % with pretraining alone and ([\d.]+) % with guides.*?shuffled guide "
+        r"\(([\d.]+) %\).*?head alone \(([\d.]+) %\).*?the same, ([\d.]+) % and ([\d.]+) %",
+        text,
+    )
+    assert found is not None
+    omniglot = [
+        mean("oneshot-omniglot", "final_accuracy", name)
+        for name in ("naive", "gtl", "gtl-shuffled", "last-layer")
+    ]
+    digits = [mean("oneshot-digits", "final_accuracy", name) for name in ("naive", "gtl")]
+    claimed = [float(number) for number in found.groups()]
+    assert claimed == pytest.approx([*omniglot, *digits], abs=0.051)
+
+
+def test_further_examples() -> None:
+    text = experiment_text("Further examples, one at a time")
+    found = re.search(
+        r"At 0.1 later examples add ([\d.]+) points with guides and ([\d.]+) without \(difference "
+        r"([\d.]+), 95 % interval ([\d.]+) to ([\d.]+)\).*?ends at ([\d.]+) % and GTL at "
+        r"([\d.]+) %",
+        text,
+    )
+    assert found is not None
+    records = load_results(REFERENCE / "stream-omniglot")
+    rates = run("stream-omniglot").info.experiences
+    _, first, *_, last = sorted(records["step"].unique())
+    table = records.pivot_table(
+        index=["strategy", "seed"], columns=["experience", "step"], values="value"
+    )
+    ends = pd.DataFrame({rate: table[j][last] for j, rate in enumerate(rates)}) * 100
+    gains = ends["0.1"] - 100 * table[rates.index("0.1")][first]
+    paired = (gains["gtl"] - gains["naive"]).to_numpy()
+    best = [float(ends.loc[name].mean().max()) for name in ("naive", "gtl")]
+    expected = [gains["gtl"].mean(), gains["naive"].mean(), *stats.mean_interval(paired), *best]
+    claimed = [float(number) for number in found.groups()]
+    assert claimed == pytest.approx([float(value) for value in expected], abs=0.051)
+
+
+LABELS = {
+    **{"naive": "naive", "EWC": "ewc", "SI": "si", "LwF": "lwf", "joint training": "joint"},
+    **{"GTL": "gtl", "its shuffled guide": "gtl-shuffled", "its mean as a scalar": "gtl-scalar"},
+    "the network as it starts": "frozen",
+}
+
+
+@pytest.mark.parametrize(
+    ("beginning", "folder", "claims"),
+    [
+        ("the published values are reproduced", "split-mnist-batch-task", 9),
+        ("Not told the pair, with two outputs", "split-mnist-batch-domain", 6),
+        ("with ten outputs that all take part", "split-mnist-batch-class", 6),
+    ],
+)
+def test_the_classical_table(beginning: str, folder: str, claims: int) -> None:
+    sentence = experiment_text("The classical table").partition(beginning)[2].partition(". ")[0]
+    labels = "|".join(re.escape(label) for label in LABELS)
+    claimed = re.findall(rf"\b({labels}) ([\d.]+) %", sentence)
+    assert len(claimed) == claims
+    for label, number in claimed:
+        found = mean(folder, "final_accuracy", LABELS[label])
+        assert float(number) == pytest.approx(found, abs=0.051), label
