@@ -34,7 +34,7 @@ from gtl_bench.report.sheet import (
     Reading,
     Sheet,
     colour_bar,
-    draw_key,
+    draw_keys,
     fit_ticks,
     fit_titles,
     grid,
@@ -146,7 +146,7 @@ def accuracy_matrix(records: pd.DataFrame, info: RunInfo, layout: Layout) -> She
         DataError: the records are incomplete.
     """
     table = metrics.accuracy_matrices(records, info.boundaries) * 100
-    shown = [s for s in info.strategies if s.name in table.index.get_level_values("strategy")]
+    shown = info.among(table.index.get_level_values("strategy"))
     size = len(info.experiences)
     names = [cut(name, SMALL, LONGEST) for name in info.experiences]
     states = ["base", *names]
@@ -234,7 +234,7 @@ def _together(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_l
     (ax,) = grid(figure, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
-        _draw(figure, ax, x, curve)
+        draw_curve(figure, ax, x, curve)
     _percent_axes(ax, int(x[-1]), top_of(curves))
     if stream:
         _mark_experiences(ax, info, width, figure.scale)
@@ -269,7 +269,7 @@ def _panels(table: pd.DataFrame, info: RunInfo, layout: Layout, what: str, x_lab
             mean = other.band.mean[some]
             ax.plot(x[some], mean, color="0.8", linewidth=0.4 * figure.scale, zorder=0)
         mark_chance(ax, info, figure.scale)
-        _draw(figure, ax, x, curve)
+        draw_curve(figure, ax, x, curve)
         _percent_axes(ax, int(x[-1]), top_of(curves), ticks=2)
         if stream:
             ax.set_xticks(fit_ticks((0, *info.boundaries), width))
@@ -305,7 +305,7 @@ def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, layout: Layout)
         ax.axvspan(starts[j], starts[j + 1], color=PALE, linewidth=0, zorder=0)
         mark_chance(ax, info, figure.scale)
         for curve in curves[j]:
-            _draw(figure, ax, tables[j].columns.to_numpy(), curve)
+            draw_curve(figure, ax, tables[j].columns.to_numpy(), curve)
         _percent_axes(ax, info.boundaries[-1], top, ticks=4)
         ax.set_xticks(fit_ticks(starts, width))
         ax.set_title(titles[j], loc="left")
@@ -313,16 +313,14 @@ def _forgetting_lines(tables: list[pd.DataFrame], info: RunInfo, layout: Layout)
 
     x = LEFT + (across - 1) * (width + GAP) + 0.1 if free else LEFT
     y = BOTTOM + height - LINE / 2 if free else below - LINE / 2
-    for k, (look, label) in enumerate(keys):
-        draw_key(figure, x + entry * (k % per_row), y - LINE * (k // per_row), look, label)
+    draw_keys(figure, keys, (x, y), entry, per_row)
     return figure
 
 
 def _forgetting_rows(tables: list[pd.DataFrame], info: RunInfo, layout: Layout) -> Sheet:
     """Panels in which every strategy is a row whose shade is its mean accuracy."""
     size = len(tables)
-    names = tables[0].index.get_level_values("strategy")
-    shown = [strategy for strategy in info.strategies if strategy.name in names]
+    shown = info.among(tables[0].index.get_level_values("strategy"))
     labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
     left = EDGE + max(text_width(label, SMALL) for label in labels) + 0.05
     across = min(size, {"single": 2, "double": 3}[layout.column])
@@ -380,8 +378,7 @@ def curves_of(table: pd.DataFrame, info: RunInfo, unit: float = 100) -> list[Cur
         info: the run.
         unit: what values are multiplied by, 100 for shares.
     """
-    found = set(table.index.get_level_values("strategy"))
-    shown = [strategy for strategy in info.strategies if strategy.name in found]
+    shown = info.among(table.index.get_level_values("strategy"))
     look = looks(info.strategies)
     return [
         Curve(s.label, look[s.name], mean_interval(unit * table.loc[s.name].to_numpy()))
@@ -389,9 +386,10 @@ def curves_of(table: pd.DataFrame, info: RunInfo, unit: float = 100) -> list[Cur
     ]
 
 
-def _draw(figure: Sheet, ax: Axes, x: np.ndarray, curve: Curve) -> None:
-    figure.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
-    plot_curve(ax, x, curve, figure.scale)
+def draw_curve(sheet: Sheet, ax: Axes, x: np.ndarray, curve: Curve, unit: str = " %") -> None:
+    """A strategy's line with its band, which the page reads out in this unit."""
+    sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band, unit=unit))
+    plot_curve(ax, x, curve, sheet.scale)
 
 
 def plot_curve(ax: Axes, x: np.ndarray, curve: Curve, scale: float) -> None:

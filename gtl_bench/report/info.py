@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,6 +109,11 @@ class RunInfo:
     def label(self, name: str) -> str:
         """How a strategy of the run is called."""
         return next(strategy.label for strategy in self.strategies if strategy.name == name)
+
+    def among(self, names: Iterable[str]) -> list[StrategyInfo]:
+        """The strategies with these names, in the order in which they are shown."""
+        found = set(names)
+        return [strategy for strategy in self.strategies if strategy.name in found]
 
     def comparable(self, name: str) -> bool:
         """Whether a strategy is in the run, and another one beside it."""

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from gtl_bench.report.claims import mean_of
-from gtl_bench.report.figures import CHANCE, TOGETHER
+from gtl_bench.report.figures import CHANCE, TOGETHER, Curve, plot_curve
 from gtl_bench.report.info import PRINT, Layout, StrategyInfo
 from gtl_bench.report.kinds import kind_of
 from gtl_bench.report.sheet import (
@@ -159,24 +159,13 @@ def _apart(swept: Swept, lines: Sequence[_Line], layout: Layout) -> Sheet:
 
 
 def _draw(ax: Axes, line: _Line, scale: float) -> None:
-    look, band = line.look, line.band
-    ax.plot(
-        line.values,
-        band.mean,
-        color=look.colour,
-        linewidth=scale * look.width,
-        dashes=look.dashes,
-        zorder=2.1 if look.dashes else 2,
-    )
-    ax.fill_between(
-        line.values, band.low, band.high, color=look.colour, alpha=0.16, linewidth=0, zorder=1.5
-    )
+    plot_curve(ax, line.values, Curve(line.label, line.look, line.band), scale)
     if line.own is not None:
         ax.plot(
             line.values[line.own],
-            band.mean[line.own],
+            line.band.mean[line.own],
             "o",
-            color=look.colour,
+            color=line.look.colour,
             markersize=3 * scale,
             zorder=3,
             clip_on=False,

@@ -158,6 +158,27 @@ def draw_key(sheet: Sheet, x: float, y: float, look: Look, label: str) -> None:
     write(sheet, x + HANDLE + 0.03, y, label)
 
 
+def draw_keys(
+    sheet: Sheet,
+    keys: Sequence[tuple[Look, str]],
+    corner: tuple[float, float],
+    entry: float,
+    per_row: int,
+) -> None:
+    """Keys in rows, the first at the left end of the uppermost.
+
+    Args:
+        sheet: where they are drawn.
+        keys: looks and labels.
+        corner: of the first key, x and y in inches.
+        entry: width of one in inches.
+        per_row: how many stand side by side.
+    """
+    for k, (look, label) in enumerate(keys):
+        x, y = corner[0] + entry * (k % per_row), corner[1] - LINE * (k // per_row)
+        draw_key(sheet, x, y, look, label)
+
+
 def room_for_labels(labels: Sequence[str]) -> float:
     """The room that `label_ends` needs to the right of a panel."""
     return 0.1 + HANDLE + 0.03 + max(text_width(label, SMALL) for label in labels) + EDGE

@@ -18,10 +18,10 @@ from gtl_bench.report.claims import CONTROLS, Difference, corrected, difference,
 from gtl_bench.report.figures import (
     CHANCE,
     curves_of,
+    draw_curve,
     drawn_for_layout,
     mark_chance,
     on_sheet,
-    plot_curve,
     top_of,
 )
 from gtl_bench.report.info import Layout, RunInfo
@@ -35,9 +35,8 @@ from gtl_bench.report.sheet import (
     LINE,
     LONGEST,
     RIGHT,
-    Reading,
     Sheet,
-    draw_key,
+    draw_keys,
     fit_titles,
     grid,
     height_for_labels,
@@ -193,21 +192,13 @@ def accumulation(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
         mark_chance(ax, info, sheet.scale)
         ax.axvline(_oneshot(info), color=GREY, linewidth=0.5 * sheet.scale, linestyle=":", zorder=1)
         for curve in lines:
-            sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
-            plot_curve(ax, x, curve, sheet.scale)
+            draw_curve(sheet, ax, x, curve)
         ax.set_xlim(0, x[-1])
         ax.set_ylim(0, top)
         ax.locator_params(nbins=4)
         ax.set_title(title, loc="left")
     name_axes(sheet, axes, "Examples learned", "Test accuracy (%)", below + EDGE)
-    for k, (look, label) in enumerate(keys):
-        draw_key(
-            sheet,
-            LEFT + entry * (k % per_row),
-            below - LINE / 2 - LINE * (k // per_row),
-            look,
-            label,
-        )
+    draw_keys(sheet, keys, (LEFT, below - LINE / 2), entry, per_row)
     return sheet
 
 
@@ -235,9 +226,7 @@ def gain_by_rate(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     (ax,) = grid(sheet, 1, 1, (LEFT, BOTTOM), (width, height), 0, 0)
     x = table.columns.to_numpy()
     for curve in curves:
-        colour = curve.look.colour
-        sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=" points"))
-        plot_curve(ax, x, curve, sheet.scale)
+        draw_curve(sheet, ax, x, curve, " points")
     zero = Look(GREY, (), 0.5)
     ax.axhline(0, color=zero.colour, linewidth=sheet.scale * zero.width, zorder=1)
     _rate_axis(ax, x)

@@ -96,8 +96,7 @@ def final_accuracy(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT)
     from gtl_bench.report.style import GREY, PALE, SMALL, cut, looks, rc, text_width
 
     finals = metrics.curves(records, "accuracy")[info.boundaries[-1]]
-    found = set(finals.index.get_level_values("strategy"))
-    shown = [strategy for strategy in info.strategies if strategy.name in found]
+    shown = info.among(finals.index.get_level_values("strategy"))
     published = _published(info)
     labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
     left = EDGE + max(text_width(label, SMALL) for label in labels) + 0.06

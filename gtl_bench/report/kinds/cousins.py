@@ -14,7 +14,7 @@ import pandas as pd
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
 from gtl_bench.report.claims import Difference, difference, differences
-from gtl_bench.report.figures import Curve, curves_of, drawn_for_layout, on_sheet, plot_curve
+from gtl_bench.report.figures import Curve, curves_of, draw_curve, drawn_for_layout, on_sheet
 from gtl_bench.report.info import Layout, RunInfo
 from gtl_bench.report.kinds import Kind
 from gtl_bench.report.sheet import (
@@ -22,7 +22,6 @@ from gtl_bench.report.sheet import (
     LEFT,
     LONGEST,
     RIGHT,
-    Reading,
     Sheet,
     grid,
     height_for_labels,
@@ -110,8 +109,7 @@ def _diverged(loss: pd.Series, info: RunInfo, names: set[str]) -> str:
     finite = np.isfinite(loss).groupby("strategy").agg(["sum", "size"])
     texts = [
         f"{strategy.label} diverged in {runs - right} of {runs} runs"
-        for strategy in info.strategies
-        if strategy.name in names
+        for strategy in info.among(names)
         for right, runs in [finite.loc[strategy.name]]
         if right < runs
     ]
@@ -167,9 +165,7 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     ):
         (ax,) = grid(sheet, 1, 1, corner, (width, height), 0, 0)
         for curve in lines:
-            colour, unit = curve.look.colour, " %" if lines is curves else ""
-            sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=unit))
-            plot_curve(ax, x, curve, sheet.scale)
+            draw_curve(sheet, ax, x, curve, " %" if lines is curves else "")
         _scale(ax, x, lines)
         name_y_axis(sheet, ax, y_label)
         ax.set_xlabel("Epochs")

@@ -18,10 +18,10 @@ from gtl_bench.report.figures import (
     CHANCE,
     Curve,
     curves_of,
+    draw_curve,
     drawn_for_layout,
     mark_chance,
     on_sheet,
-    plot_curve,
     top_of,
 )
 from gtl_bench.report.info import Layout, RunInfo
@@ -31,7 +31,6 @@ from gtl_bench.report.sheet import (
     LEFT,
     LONGEST,
     RIGHT,
-    Reading,
     Sheet,
     grid,
     height_for_labels,
@@ -115,8 +114,7 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
     x = accuracy.columns.to_numpy()
     ax = _axes(sheet, places[0], x, "Test accuracy (%)")
     for curve in curves:
-        sheet.readings.append(Reading(ax, curve.label, curve.look.colour, x, curve.band))
-        plot_curve(ax, x, curve, sheet.scale)
+        draw_curve(sheet, ax, x, curve)
     ax.set_ylim(0, top_of(curves))
     mark_chance(ax, info, sheet.scale)
     ends = [*(float(curve.band.mean[-1]) for curve in curves), 100 * info.chance]
@@ -124,9 +122,7 @@ def training(records: pd.DataFrame, info: RunInfo, layout: Layout) -> Sheet:
 
     ax = _axes(sheet, places[1], x, "Test loss")
     for curve in losses:
-        colour = curve.look.colour
-        sheet.readings.append(Reading(ax, curve.label, colour, x, curve.band, unit=""))
-        plot_curve(ax, x, curve, sheet.scale)
+        draw_curve(sheet, ax, x, curve, "")
     ax.set_ylim(0, 1.05 * _highest(losses))
     if shares:
         _draw_histograms(sheet, places[2], shares)

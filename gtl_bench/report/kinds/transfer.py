@@ -103,8 +103,7 @@ def quadrants(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> S
     from gtl_bench.report.style import SEQUENTIAL, SMALL, cut, rc, text_width
 
     table = _scalars(records, info)[list(QUADRANTS)]
-    found = set(table.index.get_level_values("strategy"))
-    shown = [strategy for strategy in info.strategies if strategy.name in found]
+    shown = info.among(table.index.get_level_values("strategy"))
     labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
     counts = {strategy.name: len(table.loc[strategy.name]) for strategy in shown}
     bands = [stats.mean_interval(100 * table.loc[s.name].to_numpy()) for s in shown]

@@ -23,7 +23,8 @@ import pandas as pd
 
 from gtl_bench import metrics
 from gtl_bench.metrics import Metric
-from gtl_bench.report.info import PRINT, Layout, RunInfo, StrategyInfo
+from gtl_bench.report.figures import curves_of, draw_curve
+from gtl_bench.report.info import PRINT, Layout, RunInfo
 from gtl_bench.report.kinds import Kind
 from gtl_bench.report.sheet import (
     BOTTOM,
@@ -35,7 +36,7 @@ from gtl_bench.report.sheet import (
     RIGHT,
     Reading,
     Sheet,
-    draw_key,
+    draw_keys,
     fit_titles,
     grid,
     headed,
@@ -82,7 +83,7 @@ def pooled(records: pd.DataFrame, info: RunInfo, strategy: str, size: int) -> In
 
 def claim(scalars: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
     """Whether no guided run stalls; empty where there is none."""
-    names = [strategy.name for strategy in _shown(records, info)]
+    names = [strategy.name for strategy in info.among(records["strategy"])]
     if "gtl" not in names:
         return ""
     size = info.experiences[JUDGED]
@@ -117,7 +118,7 @@ def _text(share: Interval) -> str:
 def solved(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> Sheet:
     """The share of networks that have solved XOR along the steps, a panel a size."""
     with rc(layout.scale):
-        shown = _shown(records, info)
+        shown = info.among(records["strategy"])
         look = looks(info.strategies)
         labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
         entry = HANDLE + 0.13 + max(text_width(label, SMALL) for label in labels)
@@ -137,30 +138,15 @@ def solved(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> Shee
         for index, ax in enumerate(axes):
             table = metrics.curves(records, "accuracy", index)
             x = table.columns.to_numpy()
-            for strategy in shown:
-                band = mean_interval(100 * table.loc[strategy.name].to_numpy())
-                colour, dashes, line = vars(look[strategy.name]).values()
-                sheet.readings.append(Reading(ax, strategy.label, colour, x, band))
-                ax.plot(
-                    x,
-                    band.mean,
-                    color=colour,
-                    linewidth=line * sheet.scale,
-                    dashes=dashes,
-                    zorder=2.1 if dashes else 2,
-                )
-                ax.fill_between(
-                    x, band.low, band.high, color=colour, alpha=0.16, linewidth=0, zorder=1.5
-                )
+            for curve in curves_of(table, info):
+                draw_curve(sheet, ax, x, curve)
             ax.set_xlim(0, x[-1])
             ax.set_ylim(-1, 101)
             ax.locator_params(axis="x", nbins=4)
             ax.set_title(titles[index], loc="left")
         name_axes(sheet, axes, "Steps", "Solved (%)", below + EDGE)
-        for place, (strategy, label) in enumerate(zip(shown, labels)):
-            x_key = LEFT + entry * (place % per_row)
-            y_key = below - LINE / 2 - LINE * (place // per_row)
-            draw_key(sheet, x_key, y_key, look[strategy.name], label)
+        keys = [(look[strategy.name], label) for strategy, label in zip(shown, labels)]
+        draw_keys(sheet, keys, (LEFT, below - LINE / 2), entry, per_row)
         return sheet
 
 
@@ -170,7 +156,7 @@ def stalled(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> She
     The frozen base, which never moves, has no row: its 100 % would leave no room for the others.
     """
     with rc(layout.scale):
-        shown = [s for s in _shown(records, info) if s.name != "frozen"]
+        shown = [s for s in info.among(records["strategy"]) if s.name != "frozen"]
         look = looks(info.strategies)
         labels = [cut(strategy.label, SMALL, LONGEST) for strategy in shown]
         left = EDGE + max((text_width(label, SMALL) for label in labels), default=0) + 0.07
@@ -210,12 +196,6 @@ def stalled(records: pd.DataFrame, info: RunInfo, layout: Layout = PRINT) -> She
             ax.set_title(title, loc="left")
         name_axes(sheet, axes, "Stalled (%)", None, EDGE)
         return sheet
-
-
-def _shown(records: pd.DataFrame, info: RunInfo) -> list[StrategyInfo]:
-    """The strategies that have records, in the run's order."""
-    found = set(records["strategy"])
-    return [strategy for strategy in info.strategies if strategy.name in found]
 
 
 def _seeds(records: pd.DataFrame, info: RunInfo, spread: str) -> str:
