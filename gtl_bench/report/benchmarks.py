@@ -47,10 +47,10 @@ def _benchmarks(compared: Comparison, layout: Layout) -> Sheet:
     width = (layout.width - left - RIGHT - (across - 1) * GAP) / across
     height = LINE * (len(strategies) + 0.7)
     titles, above = fit_titles(names, width)
-    ticks = LINE + 0.06
+    ticks = 2 * LINE + 0.06  # their labels, and the unit below
     body = EDGE + rows * (height + above + ticks)
     regimes = dict.fromkeys(run.info.regime for run in compared.runs.values())
-    text = f"In percent, mean and 95 % interval over seeds; {'; '.join(regimes)}"
+    text = f"Mean and 95 % interval over seeds; {'; '.join(regimes)}"
     if ranks:
         text += f"; line among the ranks: the critical difference, {ranks.critical:.2f}"
     title = f"{measured(compared).partition(' (')[0]} in {len(compared.runs)} runs"
@@ -63,6 +63,7 @@ def _benchmarks(compared: Comparison, layout: Layout) -> Sheet:
         ax.set_yticks(range(len(strategies)), labels)
         ax.tick_params(axis="y", length=0)
         ax.tick_params(axis="x", labelbottom=True)
+        ax.set_xlabel("%", size=SMALL * sheet.scale, labelpad=1)
         for row in range(len(strategies)):
             ax.axhline(row, color=PALE, linewidth=0.4 * sheet.scale, zorder=0)
     for ax, run in zip(axes, compared.runs.values()):
@@ -82,7 +83,7 @@ def _draw_finals(sheet: Sheet, ax: Axes, run: Run, strategies: Sequence[Strategy
         band = mean_interval(values)
         colour, width = look[strategy.name].colour, look[strategy.name].width * sheet.scale
         ax.plot([band.low, band.high], [row, row], color=colour, linewidth=width)
-        ax.plot([band.mean], [row], "o", color=colour, markersize=2.5 * width)
+        ax.plot([band.mean], [row], "o", color=colour, markersize=1.8 * width)
         at_once = Interval(*(np.atleast_1d(part) for part in band))
         reading = Reading(ax, strategy.label, colour, np.zeros(1), at_once, ("after the stream",))
         sheet.readings.append(reading)
@@ -97,12 +98,13 @@ def _draw_ranks(sheet: Sheet, ax: Axes, strategies: Sequence[StrategyInfo], rank
     look = looks(strategies)
     for row, strategy in enumerate(strategies):
         if strategy.name in ranks.mean:
-            size = 2.5 * look[strategy.name].width * sheet.scale
+            size = 1.8 * look[strategy.name].width * sheet.scale
             colour = look[strategy.name].colour
             ax.plot([ranks.mean[strategy.name]], [row], "o", color=colour, markersize=size)
     best, worst = min(ranks.mean.values()), len(ranks.mean)
     end = min(best + ranks.critical, worst)
     ax.plot([best, end], [-0.8, -0.8], color="black", linewidth=1.3 * sheet.scale)
-    margin = 0.04 * (worst - 1)
+    margin = 0.05 * (worst - 1)
     ax.set_xlim(1 - margin, worst + margin)
+    ax.set_xlabel("rank")
     ax.locator_params(axis="x", nbins=3, integer=True)
