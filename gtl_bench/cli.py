@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gtl_bench.report.verdict import Verdict
     from gtl_bench.runner import Progress
     from gtl_bench.store import RunFolder
+    from gtl_bench.sweep import Sweep
 
 app = typer.Typer(
     help="Compare continual-learning strategies on streams of single examples.",
@@ -200,17 +201,15 @@ def reference(
     data = DataFolder(data_dir)
     executor = _executor(workers, dask)
     registry = discover()
-    rows = choose(only)
-    requests = [
-        replace(
-            row.request(),
-            device=_device(device),
-            data_folder=None if dask and data_dir is None else data.path,
-            cache_folder=None if dask else default_cache_folder(),
-        )
-        for row in rows
-    ]
+    where: dict[str, Any] = {
+        "device": _device(device),
+        "data_folder": None if dask and data_dir is None else data.path,
+        "cache_folder": None if dask else default_cache_folder(),
+    }
+    rows, ladders = choose(only)
+    requests = [replace(row.request(), **where) for row in rows]
     plans = [plan(request, registry, data) for request in requests]
+    sweeps = [ladder.plan(registry, data, **where) for ladder in ladders]
     status = 0
     for number, (row, request, planned) in enumerate(zip(rows, requests, plans), start=1):
         folder = RunFolder(out / row.folder)
@@ -220,6 +219,8 @@ def reference(
         status = max(status, _ending(planned, folder, progress, _this_command(), words))
         if progress.stopped:
             raise SystemExit(status)
+    for ladder, swept in zip(ladders, sweeps):
+        _sweep(swept, RunFolder(out / ladder.folder), executor)
     if only is None:
         for report, folders in together(out).items():
             _report_together([RunFolder(path) for path in folders], report, DEFAULTS)
@@ -324,10 +325,8 @@ def sweep(
     from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
-    from gtl_bench.report.sensitivity import saturation, write_sweep
     from gtl_bench.store import RunFolder
     from gtl_bench.sweep import plan_sweep
-    from gtl_bench.sweep import sweep as compute
 
     data = DataFolder(data_dir)
     executor = _executor(workers, dask)
@@ -345,17 +344,7 @@ def sweep(
         data_folder=None if dask and data_dir is None else data.path,
         cache_folder=None if dask else default_cache_folder(),
     )
-    folder = RunFolder(out or Path("results") / "sweep" / f"{benchmark}-{over}")
-    folder.prepare()
-    with (
-        folder.reserved(lambda: _tell_of_waiting(folder)),
-        _Bar(f"sweep of {over} on {benchmark}") as bar,
-    ):
-        results = compute(planned, folder, executor, bar.show)
-    for path in write_sweep(planned, results, folder):
-        typer.echo(f"wrote {path}")
-    if found := saturation(planned, results):
-        typer.echo(found)
+    _sweep(planned, RunFolder(out or Path("results") / "sweep" / f"{benchmark}-{over}"), executor)
 
 
 @app.command()
@@ -634,6 +623,23 @@ def _compute(
         except GTLBenchError as error:
             progress.stopped = progress.stopped or error
     return progress
+
+
+def _sweep(planned: Sweep, folder: RunFolder, executor: Callable[[], Executor]) -> None:
+    """Compute a sweep, draw it, and print what was written and found."""
+    from gtl_bench.report.sensitivity import saturation, write_sweep
+    from gtl_bench.sweep import sweep as compute
+
+    folder.prepare()
+    with (
+        folder.reserved(lambda: _tell_of_waiting(folder)),
+        _Bar(f"sweep of {planned.key} on {planned.setup.benchmark.name}") as bar,
+    ):
+        results = compute(planned, folder, executor, bar.show)
+    for path in write_sweep(planned, results, folder):
+        typer.echo(f"wrote {path}")
+    if found := saturation(planned, results):
+        typer.echo(found)
 
 
 def _ending(

@@ -18,10 +18,12 @@ from gtl_bench.cli import main
 from gtl_bench.errors import UsageError
 from gtl_bench.recipes import discover
 from gtl_bench.reference import (
+    LADDERS,
     MATCHED,
     MATCHED_STRATEGIES,
     STRATEGIES,
     STUDY,
+    Ladder,
     Row,
     choose,
     together,
@@ -59,6 +61,7 @@ def call(
         for matched in ((), MATCHED)
     ]
     monkeypatch.setattr(reference, "STUDY", tuple(rows))
+    monkeypatch.setattr(reference, "LADDERS", ())
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gtl-bench", *arguments])
@@ -102,6 +105,25 @@ def test_it_leaves_runs_and_reports_and_goes_on_where_it_was(
     assert call("reference")[0] == 0
     assert records(folder) == made
     assert [path.name for path in reported] == ["report-tuned", "report-matched"]
+
+
+def test_a_sweep_is_part_of_it(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder = Ladder("a-lr", "split-digits", "lr", ("0.1", "0.2"), ("naive",), seeds=1)
+    swept: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "gtl_bench.cli._sweep",
+        lambda planned, folder, executor: swept.append(
+            (folder.path.name, planned.key, *(f"{point.value:g}" for point in planned.points))
+        ),
+    )
+    monkeypatch.setattr(reference, "LADDERS", (ladder,))
+    assert call("reference", "--only", "a-lr")[0] == 0
+    (found,) = swept
+    assert found[:2] == ("a-lr", "lr")
+    assert {"0.1", "0.2"} < set(found[2:]), "and the strategies' own rates"
+    assert not (tmp_path / "results").exists(), "no run is made"
+    status, _, err = call("reference", "--only", "a-l")
+    assert (status, "did you mean 'a-lr'" in err) == (2, True)
 
 
 def test_a_manifest_tells_the_command_that_makes_the_run_again(call: Call, tmp_path: Path) -> None:
@@ -179,8 +201,7 @@ def test_what_it_is_made_of() -> None:
         assert row.benchmark in registry.benchmarks
         assert set(row.strategies) <= set(registry.strategies)
     for benchmark in ("split-mnist", "stream-mnist", "split-digits"):
-        (tuned,) = choose(benchmark)
-        (matched,) = choose(f"{benchmark}-matched")
+        ((tuned,), _), ((matched,), _) = choose(benchmark), choose(f"{benchmark}-matched")
         assert tuned.benchmark == matched.benchmark == benchmark
         assert tuned.seeds == matched.seeds == 20
         assert tuned.strategies == STRATEGIES
@@ -190,8 +211,20 @@ def test_what_it_is_made_of() -> None:
         for name in matched.strategies:
             search = registry.strategy(name).search
             assert key in search or not search, f"{name} has no {key} to share"
+    for ladder in LADDERS:
+        assert ladder.benchmark in registry.benchmarks
+        assert all(ladder.key in registry.strategy(name).search for name in ladder.strategies)
     with pytest.raises(UsageError, match="there is main-job"):
         choose("zzz")
+
+
+@pytest.mark.parametrize("benchmark", ["oneshot-digits", "oneshot-omniglot", "stream-omniglot"])
+def test_strategies_that_learn_new_characters_share_the_rate_given(benchmark: str) -> None:
+    ((tuned,), _), ((matched,), _) = choose(benchmark), choose(f"{benchmark}-matched")
+    given = discover().benchmark(benchmark).given
+    assert (tuned.matched, matched.matched) == ((), (f"lr={given['lr']}",))
+    assert tuned.benchmark == matched.benchmark == benchmark
+    assert tuned.strategies == matched.strategies == (), "the benchmark's own"
 
 
 def test_no_control_of_a_strategy_is_left_out() -> None:

@@ -6,6 +6,7 @@ which is infinite where half of what was learned is never lost, is a median with
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -417,13 +418,20 @@ def _summary_text(row: pd.Series, metric: Metric, longest: int) -> str:
     high = row[f"{metric.name}_high"]
     if metric.unit == "%":
         return interval(middle, high)
-    text = _figures(middle)
-    return text if np.isnan(high) else f"{text} ± {_figures(high - middle)}"
+    return three_figures(middle, high)
 
 
-def _figures(value: float) -> str:
-    """A number of no particular unit, with three significant figures or all of its whole part."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def three_figures(mean: float, high: float) -> str:
+    """A mean of no particular unit, and half of its interval's width to as many decimals.
+
+    The mean has three significant figures, or all of its whole part; a loss may be infinite.
+    """
+    if np.isinf(mean):
+        return "∞"
+    size = math.floor(math.log10(abs(mean))) if mean else 0
+    decimals = max(0, 2 - size)
+    text = f"{mean:.{decimals}f}"
+    return text if np.isnan(high) else f"{text} ± {high - mean:.{decimals}f}"
 
 
 def interval(mean: float, high: float, sign: bool = False) -> str:

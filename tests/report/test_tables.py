@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import stat
@@ -509,3 +510,20 @@ def test_a_run_that_makes_no_sense_is_refused(four, change, message):
     settings = {name: getattr(four[1], name) for name in RunInfo.__dataclass_fields__}
     with pytest.raises(ValueError, match=message):
         RunInfo(**(settings | change))
+
+
+@pytest.mark.parametrize(
+    ("mean", "high", "text"),
+    [
+        (273.2, 280.8, "273 ± 8"),
+        (1299.0, 1356.4, "1299 ± 57"),
+        (99.96, 100.1, "100.0 ± 0.1"),
+        (0.022, 0.0327, "0.0220 ± 0.0107"),
+        (0.00677, 0.00817, "0.00677 ± 0.00140"),
+        (0.00677, math.nan, "0.00677"),
+        (0.0, 0.0, "0.00 ± 0.00"),
+        (math.inf, math.nan, "∞"),
+    ],
+)
+def test_an_interval_has_as_many_decimals_as_its_mean(mean: float, high: float, text: str) -> None:
+    assert tables.three_figures(mean, high) == text
