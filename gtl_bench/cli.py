@@ -187,7 +187,7 @@ def reference(
     data_dir: DataFolderOption = None,
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
 ) -> None:
-    """Make this project's own study, or go on with it: about 2 hours on 2 cores."""
+    """Make this project's own study, or go on with it: about two and a half hours on 2 cores."""
     from dataclasses import replace
 
     from gtl_bench.cell import default_cache_folder

@@ -103,7 +103,7 @@ def _classical(scenario: str) -> Row:
         # To GTL, scouting after each pair, the scenario with its published values is enough.
         () if scenario == "task" else CLASSICAL,
         (f"benchmark.scenario={scenario}",),
-        seeds=3 if scenario == "task" else 1,
+        seeds=3,
         together=False,
     )
 
@@ -162,7 +162,16 @@ class Ladder:
 
 
 #: A better method, or a smaller step?
-LADDERS: tuple[Ladder, ...] = ()
+LADDERS = (
+    Ladder(
+        "split-mnist-lr",
+        "split-mnist",
+        "lr",
+        ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"),
+        (*DEFAULT_STRATEGIES, "first-layer", "gtl-scalar", "gtl-shuffled", "gtl-inverted"),
+        seeds=10,
+    ),
+)
 
 
 def choose(folder: str | None) -> tuple[tuple[Row, ...], tuple[Ladder, ...]]:

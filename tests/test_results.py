@@ -86,6 +86,15 @@ def test_matched_comparison() -> None:
     assert float(above) == pytest.approx(means["gtl"] - means["naive"], abs=0.051)
 
 
+def test_peaks_along_the_ladder_of_rates() -> None:
+    table = pd.read_csv(REFERENCE / "split-mnist-lr" / "tables" / "sweep.csv")
+    means = table.groupby(["strategy", "value"])["final_accuracy"].mean() * 100
+    peaks = [means[name].max() for name in ("naive", "gtl-scalar", "gtl")]
+    pattern = r"peaks at ([\d.]+) %, .*? at ([\d.]+) %, and GTL at ([\d.]+) %"
+    [claimed] = re.findall(pattern, figure_text())
+    assert [float(number) for number in claimed] == pytest.approx(peaks, abs=0.051)
+
+
 def test_interval_of_the_difference() -> None:
     table = final("main-job").unstack("strategy")
     low, high = stats.mean_interval((table["naive"] - table["gtl"]).to_numpy())[1:]

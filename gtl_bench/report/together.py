@@ -49,10 +49,14 @@ def report_runs(
 def _verdicts(compared: Comparison, focus: str | None) -> list[Verdict]:
     """The focus judged in each run that has it, and something beside it."""
     name = focus or DEFAULT_FOCUS
-    runs = [run for run in compared.runs.values() if run.info.comparable(name)]
+    runs = {title: run for title, run in compared.runs.items() if run.info.comparable(name)}
     if focus and not runs:
-        runs = list(compared.runs.values())[:1]  # which says what there is to choose from
-    return [judge(run.scalars, run.records, run.info, name) for run in runs]
+        runs = dict(list(compared.runs.items())[:1])  # which says what there is to choose from
+    verdicts = []
+    for title, run in runs.items():
+        judged = judge(run.scalars, run.records, run.info, name)
+        verdicts.append(replace(judged, headline=f"{title}: {judged.headline}"))
+    return verdicts
 
 
 def _files(

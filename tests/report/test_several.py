@@ -156,8 +156,10 @@ def test_report_writes_figure_tables_verdicts_and_page(three, tmp_path):
         *(f"tables/benchmarks.{ending}" for ending in endings),
     }
     assert [judged.headline for judged in verdicts] == [
-        "GTL is better than Naive; a smaller step is not ruled out, for want of a scalar control."
-    ] * 3
+        f"{title}: GTL is better than Naive; a smaller step is not ruled out, for want of a scalar "
+        "control."
+        for title in ("a", "b", "c")
+    ]
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert text.count('<p class="headline">') == 3
     ids = re.findall(r' id="([^"]*)"', text)
