@@ -143,8 +143,12 @@ def _axes(sheet: Sheet, place: tuple[Corner, Size], x: np.ndarray, y_label: str)
 
 
 def _highest(losses: Sequence[Curve]) -> float:
-    means = np.concatenate([curve.band.mean for curve in losses])
-    return float(means[np.isfinite(means)].max())
+    """The highest mean or band, but no more than twice the highest mean."""
+    means, highs = (
+        np.concatenate([getattr(curve.band, part) for curve in losses]) for part in ("mean", "high")
+    )
+    highest = means[np.isfinite(means)].max()
+    return float(min(2 * highest, max([highest, *highs[np.isfinite(highs)]])))
 
 
 def _histograms(records: pd.DataFrame, info: RunInfo) -> list[Curve]:

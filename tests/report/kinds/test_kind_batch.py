@@ -104,3 +104,10 @@ def test_figure_shows_every_strategy(column, strategies, seeds) -> None:
         assert band.low.tolist() == pytest.approx([91 - 4.303 / 3**0.5], abs=1e-3)
         assert band.high.tolist() == pytest.approx([91 + 4.303 / 3**0.5], abs=1e-3)
     check_print(figure)
+
+
+def test_figure_shows_intervals_to_their_ends() -> None:
+    records, info = planted({"naive": [0.55, 0.56, 0.54], "frozen": [0.41, 0.51, 0.64]})
+    figure = final_accuracy(records, info)
+    low = min(float(reading.values.low[0]) for reading in figure.readings)
+    assert figure.axes[0].get_xlim()[0] <= low < 25

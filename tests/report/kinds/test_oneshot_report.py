@@ -170,6 +170,16 @@ def test_figure(names: tuple[str, ...], layout: Layout, seeds: int) -> None:
     check_print(sheet)
 
 
+def test_losses_are_drawn_with_their_bands_unless_these_dwarf_them() -> None:
+    records, info = planted({"naive": by_seed(0.4), "frozen": by_seed(0.05)})
+    at_first = (records["metric"] == "loss") & (records["step"] == 1)
+    for wide, top in ((1.0, 3.0 + 0.8937), (50.0, 2 * 3.0)):  # t(0.975; 7) = 2.365
+        spread = np.where(records["seed"] % 2, wide, -wide)
+        losses = records["value"].where(~at_first, 3.0 + spread)
+        ax = training(records.assign(value=losses), info).axes[1]
+        assert ax.get_ylim()[1] == pytest.approx(1.05 * top, rel=1e-4)
+
+
 @pytest.mark.parametrize("column", ["single", "double"])
 def test_guides_can_be_told_apart_in_grey_and_labels_are_in_line(column: str) -> None:
     records, info = planted({name: [0.3, 0.4] for name in ("gtl", "gtl-masked", "gtl-gradient")})
