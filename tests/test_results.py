@@ -95,6 +95,46 @@ def test_peaks_along_the_ladder_of_rates() -> None:
     assert [float(number) for number in claimed] == pytest.approx(peaks, abs=0.051)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "folder", "strategy", "other"),
+    [
+        (r"as published ends at ([\d.]+) % on `split-mnist`", "split-mnist", "gtl", None),
+        (r"`split-mnist`, ([\d.]+) points below naive", "split-mnist", "naive", "gtl"),
+        (r"controls: ([\d.]+) points below its mean", "split-mnist", "gtl-scalar", "gtl"),
+        (r"scalar, ([\d.]+) below the inverted", "split-mnist", "gtl-inverted", "gtl"),
+        (r"GTL ends ([\d.]+) points above naive", "split-mnist-matched", "gtl", "naive"),
+        (r"ends ([\d.]+) points above its scalar", "split-mnist-matched", "gtl", "gtl-scalar"),
+        (r"takes no rate, ends at ([\d.]+) %", "split-mnist", "slda", None),
+        (r"class mean at ([\d.]+) %", "split-mnist", "ncm", None),
+        (r"small buffer at ([\d.]+) %", "split-mnist", "replay", None),
+        (r"upper line at ([\d.]+) %", "split-mnist", "joint", None),
+        (r"cost more: it ends at ([\d.]+) %", "stream-mnist", "gtl", None),
+        (r"%, ([\d.]+) points below naive fine-tuning \(75", "stream-mnist", "naive", "gtl"),
+        (r"naive fine-tuning \(([\d.]+) %; 95", "stream-mnist", "naive", None),
+        (r"and ([\d.]+) below its scalar control\. EWC", "stream-mnist", "gtl-scalar", "gtl"),
+        (r"first layer alone at ([\d.]+) %", "stream-mnist", "first-layer", None),
+        (r"SLDA's ([\d.]+) %", "stream-mnist", "slda", None),
+        (r"one seed of 20 \(([\d.]+) %", "stream-mnist", "mas", None),
+        (r"on two \(([\d.]+) %", "stream-mnist", "replay", None),
+        (r"GTL ends ([\d.]+) points below naive", "stream-mnist-matched", "naive", "gtl"),
+        (r"and ([\d.]+) above its scalar", "stream-mnist-matched", "gtl", "gtl-scalar"),
+        (r"and ([\d.]+) above its scalar", "stream-mnist-matched", "gtl", "gtl-shuffled"),
+        (r"needs no file, GTL ends at ([\d.]+) %", "split-digits", "gtl", None),
+        (r"%, ([\d.]+) points below naive fine-tuning and", "split-digits", "naive", "gtl"),
+        (r"and ([\d.]+) below its scalar control; SLDA", "split-digits", "gtl-scalar", "gtl"),
+        (r"; SLDA ends at ([\d.]+) %", "split-digits", "slda", None),
+        (r"joint training \(([\d.]+) %\)", "split-digits", "joint", None),
+        (r"naive fine-tuning \(([\d.]+) points above", "split-digits-matched", "gtl", "naive"),
+    ],
+)
+def test_what_results_say_of_the_streams(
+    pattern: str, folder: str, strategy: str, other: str | None
+) -> None:
+    [claimed] = re.findall(pattern, RESULTS)
+    means = final(folder).groupby("strategy").mean()
+    assert float(claimed) == pytest.approx(means[strategy] - means.get(other, 0.0), abs=0.051)
+
+
 def test_interval_of_the_difference() -> None:
     table = final("main-job").unstack("strategy")
     low, high = stats.mean_interval((table["naive"] - table["gtl"]).to_numpy())[1:]
