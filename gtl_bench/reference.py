@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,15 @@ def _both(benchmark: str) -> tuple[Row, Row]:
     )
 
 
-def _characters(benchmark: str, rate: str) -> tuple[Row, Row]:
-    """New characters in both regimes, by the benchmark's own strategies; matched as it is given."""
-    return (
-        Row(benchmark, benchmark, (), together=False),
-        Row(f"{benchmark}-matched", benchmark, (), matched=(f"lr={rate}",), together=False),
-    )
+def _experiment(benchmark: str, rate: str, seeds: int = SEEDS) -> tuple[Row, Row]:
+    """An experiment in both regimes, by its own strategies; matched at the rate it is given."""
+    row = Row(benchmark, benchmark, (), seeds=seeds, together=False)
+    return row, replace(row, folder=f"{benchmark}-matched", matched=(f"lr={rate}",))
 
 
-def _experiment(benchmark: str, seeds: int = SEEDS) -> Row:
-    """An experiment beyond the stream: its own strategies, at the values that it is given."""
-    return Row(benchmark, benchmark, (), seeds=seeds, together=False)
+def _as_given(benchmark: str) -> Row:
+    """An experiment whose strategies' rates are not searched: they are as it gives them."""
+    return Row(benchmark, benchmark, (), together=False)
 
 
 def _classical(scenario: str) -> Row:
@@ -114,13 +112,13 @@ STUDY: tuple[Row, ...] = (
     *_both("split-mnist"),
     *_both("stream-mnist"),
     *_both("split-digits"),
-    _experiment("xor"),
+    _as_given("xor"),
     # The base of seed 16 never reaches the accuracy asked for: no more seeds than before it.
-    _experiment("binary-patterns", seeds=16),
-    *_characters("oneshot-digits", "0.3"),
-    *_characters("oneshot-omniglot", "0.3"),
-    *_characters("stream-omniglot", "0.03"),
-    _experiment("transfer-matrix"),
+    *_experiment("binary-patterns", "0.03", seeds=16),
+    *_experiment("oneshot-digits", "0.3"),
+    *_experiment("oneshot-omniglot", "0.3"),
+    *_experiment("stream-omniglot", "0.03"),
+    _as_given("transfer-matrix"),
     _classical("task"),
     _classical("domain"),
     _classical("class"),

@@ -71,7 +71,8 @@ def plan_search(
     """Set up the benchmark for tuning, and a search for each strategy that has something to search.
 
     Args:
-        benchmark: the benchmark's name; it has a parameter `split` with the value "tune".
+        benchmark: the benchmark's name. It has a parameter `split` with the value "tune", or no
+            data: what it draws from its seed is other than that of reported runs in any case.
         strategies: names, as for `run`.
         registry: all recipes.
         data: where data sets are.
@@ -87,13 +88,14 @@ def plan_search(
     recipes, files, broken = choose_strategies(strategies, registry, asked)
     if broken:
         raise UsageError(broken[0].reason)
-    if "split" not in asked.defaults:
+    apart = "split" in asked.defaults
+    if asked.data and not apart:
         raise UsageError(f"{benchmark} sets no images apart for tuning (it has no `split`).")
     setup = set_up(
         asked,
         registry,
         data,
-        settings={"split": "tune"},
+        settings={"split": "tune"} if apart else {},
         recipe_files=files,
         device=device,
         require_data=True,

@@ -218,8 +218,10 @@ def test_what_it_is_made_of() -> None:
         choose("zzz")
 
 
-@pytest.mark.parametrize("benchmark", ["oneshot-digits", "oneshot-omniglot", "stream-omniglot"])
-def test_strategies_that_learn_new_characters_share_the_rate_given(benchmark: str) -> None:
+@pytest.mark.parametrize(
+    "benchmark", ["binary-patterns", "oneshot-digits", "oneshot-omniglot", "stream-omniglot"]
+)
+def test_where_an_experiment_is_matched_it_is_at_the_rate_given(benchmark: str) -> None:
     ((tuned,), _), ((matched,), _) = choose(benchmark), choose(f"{benchmark}-matched")
     given = discover().benchmark(benchmark).given
     assert (tuned.matched, matched.matched) == ((), (f"lr={given['lr']}",))

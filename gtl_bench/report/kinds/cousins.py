@@ -98,7 +98,8 @@ def claim(table: pd.DataFrame, records: pd.DataFrame, info: RunInfo) -> str:
         how = CONTROLS[name]
         text = f"GTL's {measure} less that with {how} is {_difference(less, measure)}"
         if gain and alone and better * gain.mean > 0:
-            text += f", which alone makes {100 * alone.mean / gain.mean:.0f} % of the gain"
+            share = max(0.0, 100 * alone.mean / gain.mean)
+            text += f", which alone makes {f'{share:.0f} %' if share else 'nothing'} of the gain"
         parts.append(text)
     by = f", judged by accuracy since {broken}" if broken else ""
     return f"“Guides lower the loss on cousins”{by}: {'; '.join(parts)}."

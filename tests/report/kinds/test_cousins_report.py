@@ -64,6 +64,11 @@ def test_a_gain_that_a_smaller_step_explains_is_said_to_be() -> None:
     assert "accuracy +30.0 points" in text
 
 
+def test_a_control_that_does_worse_than_naive_makes_nothing_of_the_gain() -> None:
+    text = said(*planted({"naive": 0.02, "gtl": 0.01, "gtl-scalar": 0.03}, seeds=8))
+    assert "which alone makes nothing of the gain" in text
+
+
 def test_a_loss_above_naive_s_does_not_hold() -> None:
     text = said(*planted({"naive": 0.02, "gtl": 0.03, "gtl-scalar": 0.025}, seeds=8))
     assert "for GTL it does not hold" in text
