@@ -190,7 +190,10 @@ def _propose(search: Search, number: int) -> tuple[optuna.Trial, dict[str, Any]]
     if number == 0:
         search.study.enqueue_trial({key: recipe.defaults[key] for key in recipe.search})
     trial = search.study.ask()
-    values = {key: _suggest(trial, key, space) for key, space in recipe.search.items()}
+    with warnings.catch_warnings():
+        # A benchmark may give a value beyond the range that is searched; it is tried all the same.
+        warnings.filterwarnings("ignore", "Fixed parameter", UserWarning)
+        values = {key: _suggest(trial, key, space) for key, space in recipe.search.items()}
     resolved = {**resolve(recipe, {}), **values}
     check_learner(recipe.name, resolved)
     return trial, resolved

@@ -19,7 +19,7 @@ from gtl_bench.plan import TUNING_SEEDS, Request, plan
 from gtl_bench.recipes import Choice, discover
 from gtl_bench.store import RunFolder, record_metadata
 from gtl_bench.tuned import Tuned
-from gtl_bench.tuning import plan_search, tune
+from gtl_bench.tuning import _propose, plan_search, tune
 
 SHIPPED = sorted((Path(__file__).parents[1] / "benchmarks" / "tuned").glob("*.toml"))
 REGISTRY = discover()
@@ -196,6 +196,17 @@ def test_only_what_is_drawn_from_the_seed_needs_no_images_apart() -> None:
     assert searched.recipe.name == "naive"
     with pytest.raises(UsageError, match="transfer-matrix sets no images apart for tuning"):
         plan_search("transfer-matrix", ("naive",), REGISTRY, none)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_default_beyond_the_range_is_tried_first() -> None:
+    none = DataFolder(Path("/nonexistent"), download=False)
+    _, (searched,) = plan_search("xor", ("naive",), REGISTRY, none)
+    assert [_propose(searched, number)[1]["lr"] <= 1.0 for number in range(3)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
