@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from gtl_bench.cell import Result
+    from gtl_bench.data import DataFolder
     from gtl_bench.plan import Plan, Request
     from gtl_bench.report.run import Options
     from gtl_bench.report.tables import Table as PrintedTable
@@ -142,7 +143,6 @@ def run(
     """Compare strategies on a benchmark; leaves records, tables and figures in a folder."""
     from dataclasses import replace
 
-    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.plan import Request, plan
     from gtl_bench.plan import only as only_cell
@@ -159,11 +159,8 @@ def run(
         tuned=tuned,
         untuned=untuned,
         matched=tuple(matched or ()),
-        device=_device(device),
         require_data=require_data,
-        # Where nothing is said, a cluster's workers look in their own places.
-        data_folder=None if dask and data_dir is None else data.path,
-        cache_folder=None if dask else default_cache_folder(),
+        **_where(device, dask, data_dir, data),
     )
     planned = plan(request, discover(), data)
     todo = replace(planned, cells=only_cell(planned, only)) if only else planned
@@ -190,7 +187,6 @@ def reference(
     """Make this project's own study, or go on with it: about two and a half hours on 2 cores."""
     from dataclasses import replace
 
-    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.plan import plan
     from gtl_bench.recipes import discover
@@ -201,11 +197,7 @@ def reference(
     data = DataFolder(data_dir)
     executor = _executor(workers, dask)
     registry = discover()
-    where: dict[str, Any] = {
-        "device": _device(device),
-        "data_folder": None if dask and data_dir is None else data.path,
-        "cache_folder": None if dask else default_cache_folder(),
-    }
+    where = _where(device, dask, data_dir, data)
     rows, ladders = choose(only)
     requests = [replace(row.request(), **where) for row in rows]
     plans = [plan(request, registry, data) for request in requests]
@@ -253,7 +245,6 @@ def tune(
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
 ) -> None:
     """Search hyperparameters, with the same number of trials for every strategy."""
-    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
     from gtl_bench.store import RunFolder
@@ -267,9 +258,7 @@ def tune(
         _names(strategies),
         discover(),
         data,
-        device=_device(device),
-        data_folder=None if dask and data_dir is None else data.path,
-        cache_folder=None if dask else default_cache_folder(),
+        **_where(device, dask, data_dir, data),
     )
     folder = RunFolder(out or Path("results") / "tuning" / benchmark)
     folder.prepare()
@@ -322,7 +311,6 @@ def sweep(
     device: Annotated[Device, typer.Option(help="Where models are trained.")] = Device.auto,
 ) -> None:
     """Draw final accuracy against a hyperparameter, each strategy's own value marked."""
-    from gtl_bench.cell import default_cache_folder
     from gtl_bench.data import DataFolder
     from gtl_bench.recipes import discover
     from gtl_bench.store import RunFolder
@@ -340,9 +328,7 @@ def sweep(
         seeds=seeds,
         settings=tuple(set_ or ()),
         tuned=tuned,
-        device=_device(device),
-        data_folder=None if dask and data_dir is None else data.path,
-        cache_folder=None if dask else default_cache_folder(),
+        **_where(device, dask, data_dir, data),
     )
     _sweep(planned, RunFolder(out or Path("results") / "sweep" / f"{benchmark}-{over}"), executor)
 
@@ -517,6 +503,22 @@ def _device(device: Device) -> str:
     return "cpu"
 
 
+def _where(
+    device: Device, dask: str | None, data_dir: Path | None, data: DataFolder
+) -> dict[str, Any]:
+    """Where cells are computed, and find data sets and source phases, for a plan.
+
+    Where nothing is said, a cluster's workers look in their own places.
+    """
+    from gtl_bench.cell import default_cache_folder
+
+    return {
+        "device": _device(device),
+        "data_folder": None if dask and data_dir is None else data.path,
+        "cache_folder": None if dask else default_cache_folder(),
+    }
+
+
 def _report(folder: RunFolder, out: Path | None = None, options: Options | None = None) -> None:
     """Write a run's report; print its verdict and the short table."""
     from gtl_bench.report.run import DEFAULTS, report_run
@@ -636,9 +638,10 @@ def _sweep(planned: Sweep, folder: RunFolder, executor: Callable[[], Executor]) 
         _Bar(f"sweep of {planned.key} on {planned.setup.benchmark.name}") as bar,
     ):
         results = compute(planned, folder, executor, bar.show)
-    for path in write_sweep(planned, results, folder):
+    found = saturation(planned, results)
+    for path in write_sweep(planned, results, folder, found):
         typer.echo(f"wrote {path}")
-    if found := saturation(planned, results):
+    if found:
         typer.echo(found)
 
 

@@ -192,7 +192,7 @@ def test_numbers_are_those_of_a_run_and_are_computed_once(tmp_path: Path, inline
     assert {path: path.stat().st_mtime_ns for path in folder.records.iterdir()} == before
     pd.testing.assert_frame_equal(again, results)
 
-    written = write_sweep(found, results, folder)
+    written = write_sweep(found, results, folder, saturation(found, results))
     assert {path.name for path in written} == {"sweep.csv", "sensitivity.pdf", "sensitivity.png"}
     table = pd.read_csv(folder.path / "tables" / "sweep.csv")
     pd.testing.assert_frame_equal(table, results)

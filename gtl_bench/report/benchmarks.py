@@ -26,6 +26,9 @@ from gtl_bench.report.sheet import (
 from gtl_bench.report.style import GREY, PALE, SMALL, cut, looks, rc, text_width
 from gtl_bench.stats import Interval, mean_interval
 
+#: A dot's size in widths of its line: small enough to leave most intervals to be seen.
+DOT = 1.8
+
 
 def benchmarks(compared: Comparison, layout: Layout) -> Sheet:
     """The score on each benchmark, a panel each, and the mean ranks over them.
@@ -83,7 +86,7 @@ def _draw_finals(sheet: Sheet, ax: Axes, run: Run, strategies: Sequence[Strategy
         band = mean_interval(values)
         colour, width = look[strategy.name].colour, look[strategy.name].width * sheet.scale
         ax.plot([band.low, band.high], [row, row], color=colour, linewidth=width)
-        ax.plot([band.mean], [row], "o", color=colour, markersize=1.8 * width)
+        ax.plot([band.mean], [row], "o", color=colour, markersize=DOT * width)
         at_once = Interval(*(np.atleast_1d(part) for part in band))
         reading = Reading(ax, strategy.label, colour, np.zeros(1), at_once, ("after the stream",))
         sheet.readings.append(reading)
@@ -98,7 +101,7 @@ def _draw_ranks(sheet: Sheet, ax: Axes, strategies: Sequence[StrategyInfo], rank
     look = looks(strategies)
     for row, strategy in enumerate(strategies):
         if strategy.name in ranks.mean:
-            size = 1.8 * look[strategy.name].width * sheet.scale
+            size = DOT * look[strategy.name].width * sheet.scale
             colour = look[strategy.name].colour
             ax.plot([ranks.mean[strategy.name]], [row], "o", color=colour, markersize=size)
     best, worst = min(ranks.mean.values()), len(ranks.mean)

@@ -244,13 +244,16 @@ def described(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> Swept
     )
 
 
-def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> list[Path]:
+def write_sweep(
+    planned: Sweep, results: pd.DataFrame, folder: RunFolder, sentences: str
+) -> list[Path]:
     """Write a sweep's figure and table into its folder, and what it says of GTL's gain.
 
     Args:
         planned: the sweep.
         results: from `gtl_bench.sweep.sweep`.
         folder: where its records are.
+        sentences: from `saturation`.
 
     Returns:
         The files written.
@@ -265,7 +268,6 @@ def write_sweep(planned: Sweep, results: pd.DataFrame, folder: RunFolder) -> lis
         path = folder.path / "figures" / f"sensitivity.{file_format}"
         written += replace_file(path, partial(save, sheet, file_format=file_format))
     verdict = folder.path / "tables" / "verdict.md"
-    sentences = saturation(planned, results)
     if sentences:
         text = f"**{sentences}**\n\n{planned.setup.title}, {planned.regime}.\n"
         written += replace_file(verdict, partial(write_text, text))
