@@ -153,10 +153,13 @@ class Source:
             compute: called with no argument where nothing is kept; returns name -> tensor.
         """
         if self._cache is None:
-            return dict(compute())
-        text = json.dumps([self._key, name, settings], sort_keys=True)
-        key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-        return self._cache.get(key, compute)
+            found = compute()
+        else:
+            text = json.dumps([self._key, name, settings], sort_keys=True)
+            key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+            found = self._cache.get(key, compute)
+        # A file keeps names in an order of its own, and who draws for one after another sees it.
+        return dict(sorted(found.items()))
 
     def guide(self, values: Mapping[str, Tensor]) -> Guide:
         """A guide of the base's parameters, less those that the target puts others in place of.

@@ -206,3 +206,30 @@ def test_cached_base_is_used_and_keyed(scenario: Scenario, tmp_path: Path) -> No
     first.cached("scouts", {"n": 1}, compute)
     first.cached("scouts", {"n": 2}, compute)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_computed_comes_in_the_order_in_which_it_is_read(
+    kept: bool, scenario: Scenario, tmp_path: Path
+) -> None:
+    source = Source(scenario, Rng(3), key="a", cache=Cache(tmp_path) if kept else None)
+
+    def compute() -> dict[str, Tensor]:
+        return {"2.weight": torch.ones(2), "2.bias": torch.ones(1), "10.bias": torch.ones(3)}
+
+    first, again = (source.cached("scouts", {}, compute) for _ in range(2))
+    assert list(first) == list(again) == ["10.bias", "2.bias", "2.weight"]
+
+
+def test_a_shuffled_guide_is_the_same_whoever_sent_the_scouts(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    def shuffled(cache: Cache | None) -> list[Tensor]:
+        source = Source(scenario, Rng(3), key="a", cache=cache)
+        guide = source.scouts(n_scouts=2, n_classes=2, epochs=1, lr=0.1, batch_size=4)
+        return list(guide.shuffled(source.rng("control")).values.values())
+
+    cache = Cache(tmp_path)
+    alone, computed, read = shuffled(None), shuffled(cache), shuffled(cache)
+    assert all(torch.equal(*pair) for pair in zip(alone, computed, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(computed, read, strict=True))
